@@ -1,0 +1,89 @@
+"""The inner loops: numba on the CPU, torch operations on every other device.
+
+A backend is a module with the functions of `Backend`; all take torch tensors and change the state
+in place, so that a statistic's state has one form everywhere. A tile ``x`` has the shape
+``(outer, s, t, inner)`` and is C-contiguous: s rows (samples) by t columns (transformations) in the
+layer's own memory order; unit ``(o, u)`` stands at ``o * inner + u`` of every state.
+
+The numba module is imported when a state on the CPU is first updated: loading it costs a second.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+
+BACKENDS = ("numba", "torch")
+
+
+class Backend(Protocol):
+    """What a module of kernels offers; ``unit`` is the flat unit index, float64 if not said."""
+
+    def fused(
+        self,
+        x: Tensor,
+        shift: Tensor,
+        sums: Tensor,
+        squares: Tensor,
+        paired: Tensor,
+        rows: Tensor,
+        largest: Tensor,
+        open_rows: Tensor,
+        seen: int,
+        m: int,
+    ) -> None:
+        """Fold a tile into all moments, one read.
+
+        Args:
+            x: The tile.
+            shift: ``(t, unit)`` of x's type: the first sample under each of the tile's columns.
+            sums: ``(t, unit)``: sums of ``d = x - shift`` down each column.
+            squares: ``(unit,)``: sum of ``d**2``.
+            paired: ``(unit,)``: squares of d about the row mean of d, of closed rows.
+            rows: ``(unit,)``: squares of x about the row mean, of closed rows.
+            largest: ``(unit,)`` of x's type: max ``|x|``.
+            open_rows: ``(s, 6, unit)``: first value, sum about it and squares about the mean of each
+                row so far, for x and for d; empty where a tile holds whole rows.
+            seen: Columns of these rows that earlier tiles held.
+            m: Columns of a whole row.
+        """
+
+    def rows(
+        self,
+        x: Tensor,
+        rows: Tensor,
+        means: Tensor,
+        largest: Tensor,
+        deviations: Tensor,
+        open_rows: Tensor,
+        seen: int,
+        m: int,
+        closed: int,
+    ) -> None:
+        """Fold a tile into what rows alone give: see `fused`.
+
+        Args:
+            x: The tile.
+            rows: As in `fused`.
+            means: ``(3, unit)``: the first row's mean, sum and squares of row means about it.
+            largest: As in `fused`.
+            deviations: ``(unit,)``: sum of the closed rows' standard deviations; or empty.
+            open_rows: ``(s, 3, unit)``: as in `fused`, for x only.
+            seen: As in `fused`.
+            m: As in `fused`.
+            closed: Rows closed before this tile.
+        """
+
+    def columns(
+        self, x: Tensor, shift: Tensor, sums: Tensor, squares: Tensor, largest: Tensor
+    ) -> None:
+        """Fold a tile into what columns alone give: see `fused`; ``squares`` is ``(t, unit)``."""
+
+
+def backend(device: torch.device, name: str | None = None) -> Backend:
+    """The kernels for a device, or those named: ``"numba"`` (CPU only) or ``"torch"``."""
+    chosen = name or ("numba" if device.type == "cpu" else "torch")
+    return cast(Backend, import_module(f"{__name__}.{chosen}_moments"))

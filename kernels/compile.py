@@ -1,0 +1,14 @@
+"""Every compile flag of the numba kernels.
+
+``contract`` lets a multiplication and an addition become one fused operation. ``reassoc`` is not
+allowed: it may turn a sum of equal differences into something other than exactly zero.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+_FLAGS = {"fastmath": {"contract"}, "error_model": "numpy", "cache": True, "nogil": True}
+
+inner = njit(**_FLAGS)
+parallel = njit(parallel=True, **_FLAGS)

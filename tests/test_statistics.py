@@ -1,0 +1,255 @@
+"""The statistics against the definitions on a stored cube: shapes, types, tilings, merging, backends."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tmeasures.kernels import BACKENDS
+from tmeasures.measures import Quantities, named
+from tmeasures.statistics import Columns, Moments, Rows, gather
+from tmeasures.statistics.memory import MemoryOrder
+from tmeasures.tile import Tile
+
+Anova, NV, SV, TV = (named()[name] for name in ("ANOVA", "NV", "SV", "TV"))
+MEASURES = [TV(), SV(), NV(), Anova(), Anova(paired=True)]
+SPREADS = [TV(spread="std"), SV(spread="std"), NV(spread="std")]
+
+
+def tiles(n, m, s, t, order="sample"):
+    rows = [range(i, min(i + s, n)) for i in range(0, n, s)]
+    columns = [range(j, min(j + t, m)) for j in range(0, m, t)]
+    pairs = itertools.product(rows, columns)
+    return pairs if order == "sample" else ((r, c) for c, r in itertools.product(columns, rows))
+
+
+def feed(statistics, cube, s, t, order="sample", view=lambda x: x):
+    """Hand a cube (sample, transformation, *unit) over in tiles; view may change the strides."""
+    n, m = cube.shape[:2]
+    for rows, columns in tiles(n, m, s, t, order):
+        values = view(cube[rows.start : rows.stop, columns.start : columns.stop])
+        tile = Tile(rows, columns, np.arange(rows.start, rows.stop), None, values)
+        for statistic in statistics:
+            statistic.update(tile)
+    return statistics
+
+
+def quantities(statistics, n, m):
+    return Quantities(n, m, {k: v.double().numpy() for k, v in gather(statistics).items()})
+
+
+def single_pass(cube, s, t, backend, view=lambda x: x):
+    n, m = cube.shape[:2]
+    return quantities(feed([Moments(m, m, kernels=backend)], cube, s, t, view=view), n, m)
+
+
+def two_passes(cube, s, t, backend):
+    n, m = cube.shape[:2]
+    rows = feed([Rows(m, m, spread=True, kernels=backend)], cube, s, t)
+    columns = [Columns(m, min(t, m), spread=True, kernels=backend)]
+    return quantities(rows + feed(columns, cube, s, t, "transformation"), n, m)
+
+
+def assert_agrees(cube, found, measures=MEASURES, bound=None):
+    """Within the bounds of the definitions: 1e-6 (float64: 1e-12), wider for F as cancellation asks."""
+    bound = bound or (1e-12 if cube.dtype == torch.float64 else 1e-6)
+    n, m = cube.shape[:2]
+    wide = cube.numpy().astype(np.longdouble)
+    wide = wide - wide[:1, :1]
+    columns = wide.mean(0)
+    squares_columns = np.square(wide - columns).sum((0, 1))
+    between = n * np.square(columns - columns.mean(0)).sum(0)
+    rows = np.square(wide - wide.mean(1, keepdims=True)).sum((0, 1))
+    error = np.square(wide - wide.mean(1, keepdims=True) - columns + columns.mean(0)).sum((0, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for measure in measures:
+            fields, expected = measure.finalize(found), measure.reference(cube.numpy())
+            for name, value in expected.items():
+                if name.endswith("_p"):
+                    continue
+                allowed = np.full(value.shape, bound)
+                if name.endswith("_F"):
+                    allowed = bound * (1 + squares_columns / between)
+                if name == "ANOVA_paired_F":
+                    allowed = bound * (1 + rows / error + squares_columns / between)
+                difference = np.abs(fields[name].values - value)
+                good = (fields[name].values == value) | (difference <= allowed * np.abs(value))
+                good |= ~np.isfinite(allowed)  # an exact zero below: checked by its own tests
+                assert good.all(), (name, fields[name].values, value)
+
+
+def normal_cube(n, m, unit, dtype, offset=0.0, effect=0.0, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    cube = torch.randn(n, m, *unit, generator=g, dtype=torch.float64) + offset
+    cube += effect * torch.randn(1, m, *unit, generator=g, dtype=torch.float64)
+    return cube.to(dtype)
+
+
+shapes = st.tuples(st.integers(2, 9), st.integers(2, 9), st.integers(1, 5), st.integers(1, 5))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(
+    shape=shapes,
+    s=st.integers(1, 9),
+    t=st.integers(1, 9),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    offset=st.sampled_from([0.0, 1e3, 1e4]),
+    effect=st.sampled_from([0.0, 1e3, 1e4]),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_tiling_agrees_with_the_definition(backend, shape, s, t, dtype, offset, effect, seed):
+    n, m, *unit = shape
+    cube = normal_cube(n, m, unit, dtype, offset, effect, seed)
+    assert_agrees(cube, single_pass(cube, s, t, backend))
+    found = two_passes(cube, s, t, backend)
+    assert_agrees(cube, found, [*MEASURES, *SPREADS])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(
+    shape=shapes,
+    cuts=st.lists(st.integers(1, 8), max_size=3),
+    order=st.randoms(use_true_random=False),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    effect=st.sampled_from([0.0, 1e3, 1e4]),
+)
+@settings(max_examples=40, deadline=None)
+def test_merging_parts_in_any_order_agrees(backend, shape, cuts, order, dtype, effect):
+    n, m, *unit = shape
+    cube = normal_cube(n, m, unit, dtype, 10.0, effect)
+    edges = sorted({0, n, *(c for c in cuts if c < n)})
+    kinds = {
+        "moments": lambda: Moments(m, m, kernels=backend),
+        "rows": lambda: Rows(m, m, spread=True, kernels=backend),
+        "columns": lambda: Columns(m, m, spread=True, kernels=backend),
+    }
+    merged = {}
+    for name, kind in kinds.items():
+        parts = [feed([kind()], cube[a:b], 2, 2)[0] for a, b in itertools.pairwise(edges)]
+        order.shuffle(parts)
+        while len(parts) > 1:
+            parts[0].merge(parts.pop())
+        merged[name] = parts[0]
+    assert_agrees(cube, quantities([merged["moments"]], n, m))
+    assert_agrees(cube, quantities([merged["rows"], merged["columns"]], n, m), MEASURES + SPREADS)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_closed_columns_merge_over_transformations(backend):
+    cube = normal_cube(6, 8, (3,), torch.float64, 10.0, 100.0)
+    parts = [
+        feed([Columns(4, 2, spread=True, kernels=backend)], half, 3, 2, "transformation")[0]
+        for half in (cube[:, :4], cube[:, 4:])
+    ]
+    parts[0].merge(parts[1])
+    rows = feed([Rows(8, 8, spread=True, kernels=backend)], cube, 3, 8)
+    assert_agrees(cube, quantities([*rows, parts[0]], 6, 8), MEASURES + SPREADS)
+
+
+LAYOUTS = {
+    "channels last": lambda x: x.flatten(0, 1).contiguous(memory_format=torch.channels_last),
+    "batch second": lambda x: x.flatten(0, 1).transpose(0, 1).contiguous().transpose(0, 1),
+    "batch third": lambda x: x.flatten(0, 1).permute(1, 2, 0, 3).contiguous().permute(2, 0, 1, 3),
+    "batch last": lambda x: x.flatten(0, 1).permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2),
+    "every second": lambda x: x.flatten(0, 1).repeat_interleave(2, -1)[..., ::2],
+    "expanded": lambda x: x.flatten(0, 1)[..., :1].expand(-1, -1, -1, x.shape[-1]),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("tiling", [(3, 4), (2, 3), (1, 1)])
+def test_every_memory_layout_gives_the_same(layout, backend, tiling):
+    cube = normal_cube(7, 4, (3, 2, 5), torch.float32)
+    if layout == "expanded":
+        cube = cube[..., :1].expand_as(cube)
+    view = LAYOUTS[layout]
+
+    def strided(x):
+        return view(x).unflatten(0, x.shape[:2])
+
+    found, plain = single_pass(cube, *tiling, backend, strided), single_pass(cube, *tiling, backend)
+    for name in plain.values:
+        np.testing.assert_allclose(found[name], plain[name], rtol=1e-14, err_msg=name)
+
+
+@pytest.mark.parametrize("layout", ["channels last", "batch second", "batch third"])
+def test_dense_outputs_are_read_without_a_copy(layout):
+    values = LAYOUTS[layout](normal_cube(3, 4, (3, 2, 5), torch.float32)).unflatten(0, (3, 4))
+    assert MemoryOrder.of(values).tile(values).data_ptr() == values.data_ptr()
+
+
+def test_parts_of_unlike_layout_merge():
+    cube = normal_cube(8, 3, (3, 2, 5), torch.float32)
+    first, second = Moments(3, 3), Moments(3, 3)
+    feed([first], cube[:4], 2, 3)
+    feed(
+        [second],
+        cube[4:],
+        2,
+        3,
+        view=lambda x: LAYOUTS["channels last"](x).unflatten(0, x.shape[:2]),
+    )
+    first.merge(second)
+    assert_agrees(cube, quantities([first], 8, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_half_precision_is_widened_before_it_is_used(dtype, backend):
+    cube = normal_cube(9, 5, (7,), dtype, offset=100.0)
+    assert_agrees(cube.float(), single_pass(cube, 4, 2, backend))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("tiling", [(3, 5), (3, 2), (1, 1)])
+def test_equal_values_give_exact_zeros(backend, tiling):
+    n, m = 7, 5
+    row = torch.tensor([0.1, 1e4 / 3, -7.7]).repeat(n, m, 1) * torch.rand(n, 1, 1)
+    column = torch.rand(1, m, 3) * torch.ones(n, 1, 1) * 1e4 / 3
+    for cube, zero in ((row, ("rows", "between")), (column, ("columns",))):
+        for found in (single_pass(cube, *tiling, backend), two_passes(cube, *tiling, backend)):
+            for name in zero:
+                assert (found[name] == 0).all(), name
+    additive = torch.arange(n).view(n, 1, 1) + 3.0 * torch.arange(m).view(1, m, 1)
+    assert (single_pass(additive, *tiling, backend)["error"] == 0).all()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("where", [(0, 0), (0, 3), (4, 0), (6, 2)])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_value_that_is_not_finite_reaches_every_quantity_that_shows_it(bad, where, backend):
+    cube = normal_cube(7, 4, (2,), torch.float32)
+    cube[(*where, 1)] = bad
+    for found in (single_pass(cube, 2, 3, backend), two_passes(cube, 2, 3, backend)):
+        shown = ~np.isfinite(sum(found[name] for name in found.values))
+        assert shown.tolist() == [False, True]
+
+
+def test_nist_numacc4():
+    # NIST StRD NumAcc4: the certified deviation is 0.1; float64 cannot hold 10000000.1 better than
+    # to 1e-9, so the data themselves are that far off.
+    values = torch.tensor([10000000.2] + [10000000.1, 10000000.3] * 500, dtype=torch.float64)
+    found = single_pass(values.view(-1, 1, 1).expand(-1, 2, 1), 100, 2, None)
+    assert SV().finalize(found)["SV"].values == pytest.approx(0.01, rel=4e-8)
+    assert_agrees(values.view(-1, 1, 1), single_pass(values.view(-1, 1, 1), 64, 1, None), [SV()])
+
+
+def test_threads_change_no_bit():
+    import numba
+
+    cube = normal_cube(16, 4, (5000,), torch.float32, 3.0)
+    plain = single_pass(cube, 8, 4, "numba")
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        alone = single_pass(cube, 8, 4, "numba")
+    finally:
+        numba.set_num_threads(threads)
+    for name in plain.values:
+        np.testing.assert_array_equal(plain[name], alone[name])

@@ -1,0 +1,79 @@
+"""Measure how every activation of a neural network reacts to transformations of its input."""
+
+from tmeasures import plots
+from tmeasures.allocator import tune_allocator
+from tmeasures.capture import Layer
+from tmeasures.errors import (
+    ArgumentError,
+    MemoryLimitError,
+    ModelError,
+    ResultError,
+    SampleError,
+    TMeasuresError,
+    TMeasuresWarning,
+    TransformationError,
+)
+from tmeasures.fields import Field
+from tmeasures.measures import Measure, Quantities
+from tmeasures.measures.anova import Anova
+from tmeasures.measures.normalized_variance import NormalizedVariance
+from tmeasures.measures.sample_variance import SampleVariance
+from tmeasures.measures.transformation_variance import TransformationVariance
+from tmeasures.plan import Plan
+from tmeasures.results import open, save
+from tmeasures.run import explain, layers, measure, walk
+from tmeasures.summaries import channels, summary
+from tmeasures.tile import Tile
+from tmeasures.transformations import (
+    Transformation,
+    TransformationSet,
+    combined,
+    flips,
+    identity,
+    rotations,
+    scalings,
+    transformations,
+    translations,
+    warp,
+)
+
+__all__ = [
+    "Anova",
+    "ArgumentError",
+    "Field",
+    "Layer",
+    "Measure",
+    "MemoryLimitError",
+    "ModelError",
+    "NormalizedVariance",
+    "Plan",
+    "Quantities",
+    "ResultError",
+    "SampleError",
+    "SampleVariance",
+    "TMeasuresError",
+    "TMeasuresWarning",
+    "Tile",
+    "Transformation",
+    "TransformationError",
+    "TransformationSet",
+    "TransformationVariance",
+    "channels",
+    "combined",
+    "explain",
+    "flips",
+    "identity",
+    "layers",
+    "measure",
+    "open",
+    "plots",
+    "rotations",
+    "save",
+    "scalings",
+    "summary",
+    "transformations",
+    "translations",
+    "tune_allocator",
+    "walk",
+    "warp",
+]

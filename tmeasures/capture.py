@@ -1,0 +1,305 @@
+"""Runs a network and hands over each of its outputs, named, the moment it exists."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tmeasures import footprint, naming
+from tmeasures.errors import ArgumentError, ModelError, TMeasuresWarning
+from tmeasures.hosts import Arrays, Host, Inputs, Modules, Run
+from tmeasures.naming import Call, Function, Key, Node, Result, Trace
+from tmeasures.selection import Activations, Layer, Layers, Layout, Options, Selection, Site, select
+
+__all__ = ["Inputs", "Layer", "Network", "Probe", "Receive"]
+
+Receive = Callable[[Layer, Tensor], None]
+
+_POOLING_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a forward of n inputs needs: ``bytes_fixed + n * bytes_per_input``, inputs aside."""
+
+    bytes_per_input: int
+    bytes_fixed: int
+
+
+class Network:
+    """A model whose outputs can be received one by one, as they appear.
+
+    A ``torch.nn.Module`` is watched by hooks on its modules. Any other object needs
+    ``run(batch) -> Mapping[str, array]``, where batch is a numpy array (a dict of arrays for
+    mappings); each array it returns is a layer, in the mapping's order.
+
+    By default the layers are every leaf that computes, in forward order, and the network's own
+    output, unless that is the very tensor of a layer. A leaf is a module during whose forward no
+    module inside it is called. Identity, Flatten, Unflatten and Dropout, and leaves that return
+    another layer's tensor as it is, are left out, unless named in full.
+
+    Patterns are compared with the paths of modules, containers included, and with the names of
+    single calls and results. A name without wildcards asks for exactly that layer.
+
+    The dims of a layer are those of its type; layers without a type (ReLU, containers, the
+    output) take those of the last result of the same shape, or else ``d0``, ``d1``, ...
+
+    Args:
+        model: The network. Compiled and distributed wrappers are taken off, with a warning.
+        layers: None, a pattern, a list of patterns, or a function of (name, module).
+        activations: ``"unit"``; ``"pooled"``, the mean over space and time, in float64; or a
+            mapping from patterns to functions of a module's output that return a tensor.
+        layout: From patterns to the names of all dims but the batch.
+        call: ``call(model, inputs)``; what it returns is the network's own output. By default
+            ``model(inputs)``, or ``model(**inputs)`` for mappings.
+        device: Where to run it; by default where it is.
+
+    Attributes:
+        device: Where inputs must be.
+        dtype: Of the first floating parameter or buffer; None if there is none.
+        name: Class of the model.
+        layers: The layers in forward order, once probed.
+        left_out: From the names of what was left out to the reasons, once probed.
+
+    Raises:
+        ArgumentError: The model or an argument cannot be used.
+
+    Example:
+        >>> network = Network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()))
+        >>> with network.session():
+        ...     _ = network.probe(torch.zeros(2, 1, 8, 8), torch.zeros(3, 1, 8, 8))
+        ...     network.forward(
+        ...         torch.zeros(5, 1, 8, 8),
+        ...         lambda layer, values: print(layer.name, layer.dims, tuple(values.shape)),
+        ...     )
+        0 ('channel', 'y', 'x') (5, 4, 6, 6)
+        1 ('channel', 'y', 'x') (5, 4, 6, 6)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        layers: Layers = None,
+        activations: Activations = "unit",
+        layout: Layout = None,
+        call: Callable[[Any, Any], Any] | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self._options = Options(layers, activations, layout)
+        self._host: Host
+        if isinstance(model, nn.Module):
+            self._host = Modules(model, call, device)
+        elif callable(getattr(model, "run", None)):
+            self._host = Arrays(model, call, device)
+        else:
+            raise ArgumentError(
+                f"model is a {type(model).__name__}; expected a torch.nn.Module, or an object with "
+                "a method run(batch) that returns a mapping from names to arrays"
+            )
+        self.device, self.dtype, self.name = self._host.device, self._host.dtype, self._host.name
+        self.layers: list[Layer] = []
+        self.left_out: dict[str, str] = {}
+        self._selection: Selection | None = None
+        self._seen: set[Key] = set()
+
+    def session(self) -> AbstractContextManager[None]:
+        """Evaluation mode, hooks and the device, for as long as it is open; then all given back.
+
+        Grad mode and random states are set for the length of each forward only: a generator may
+        yield while a session is open.
+        """
+        return self._host.session()
+
+    def probe(self, inputs2: Inputs, inputs3: Inputs) -> Probe:
+        """Finds the layers, their shapes and batch axes from two forwards, inside a session.
+
+        Args:
+            inputs2: Two inputs, on the device.
+            inputs3: Three inputs.
+
+        Returns:
+            The memory that a forward needs.
+
+        Raises:
+            ArgumentError: A pattern matches nothing, or a layout has the wrong length.
+            ModelError: A layer that was named, or every layer, cannot be measured.
+
+        Warns:
+            TMeasuresWarning: A normalisation uses the batch it is in.
+        """
+        two, moments2 = self._trace(inputs2)
+        three, moments3 = self._trace(inputs3)
+        self._selection = select(self._host.nodes, two, three, self._options)
+        self._seen = set(two.calls) & set(three.calls)
+        sites = self._selection.sites.values()
+        self.layers = [site.layer for parts in sites for site in parts.values()]
+        self.left_out = self._selection.left_out
+        for path in dict.fromkeys(key[0] for key in self._seen):
+            module = self._host.nodes[path].module if path in self._host.nodes else None
+            if isinstance(module, _BatchNorm) and module.running_mean is None:
+                warnings.warn(
+                    f"layer {path or 'output'!r} has no running statistics: its values depend on "
+                    "the other inputs in the batch, in evaluation too",
+                    TMeasuresWarning,
+                    stacklevel=2,
+                )
+        results = [result for call in two.calls.values() for result in call.results.values()]
+        largest = max((result.nbytes // 2 for result in results), default=0)
+        if moments2 is None or moments3 is None:
+            return Probe(sum(result.nbytes // 2 for result in results), 0)
+        slope, fixed = footprint.growth(moments2, moments3)
+        return Probe(max(slope, largest), fixed)
+
+    def forward(self, inputs: Inputs, receive: Receive) -> None:
+        """Runs the network; each layer's values are handed over before the next operation.
+
+        Args:
+            inputs: On the device, in the network's dtype.
+            receive: Called with a layer and its values, ``(batch, *layer.shape)``: a view of what
+                the module returned, valid until the call returns.
+
+        Raises:
+            ModelError: A call, shape or dtype is not as in the probe.
+        """
+        assert self._selection is not None, "probe first"
+        run = _Measurement(self._selection, self._seen, _length(inputs), receive)
+        self._host.execute(inputs, run)
+        run.finish()
+
+    def _trace(self, inputs: Inputs) -> tuple[Trace, list[int] | None]:
+        """One probe, and the bytes alive after each operation, where they can be counted."""
+        if isinstance(self._host, Modules):
+            run = _Tracing(self._host.nodes, self._options)
+            try:
+                return run.trace, footprint.timeline(lambda: self._host.execute(inputs, run))
+            except Exception:  # The dispatch mode may be what failed; if not, it fails again.
+                pass
+        run = _Tracing(self._host.nodes, self._options)
+        self._host.execute(inputs, run)
+        return run.trace, None
+
+
+class _Tracing(Run):
+    """Notes what was called and what it returned, and keeps none of it."""
+
+    def __init__(self, nodes: Mapping[str, Node], options: Options) -> None:
+        super().__init__()
+        self.trace = Trace({}, set())
+        self._nodes = nodes
+        self._options = options
+        self._tensors: dict[int, tuple[weakref.ref[Tensor], int, tuple[Key, str]]] = {}
+
+    def begin(self, path: str) -> None:
+        callers = {caller for caller, _ in self.running if path in self._nodes[caller].inside}
+        self.trace.parents.update(callers)
+        super().begin(path)
+
+    def returned(self, key: Key, output: object) -> None:
+        found = {
+            suffix: _result(tensor, self._source(tensor, (key, suffix)))
+            for suffix, tensor in naming.results(output)
+        }
+        part: Result | Exception | None = None
+        function = self._options.function(key, self._nodes.get(key[0]))
+        if function:
+            try:
+                part = _result(_apply(function, output, key))
+            except Exception as error:  # Raised later, if the layer is wanted at all.
+                part = error
+        self.trace.calls[key] = Call(found, part)
+
+    def _source(self, tensor: Tensor, here: tuple[Key, str]) -> tuple[Key, str] | None:
+        if tensor.is_inference():
+            return None  # It has no version to tell whether it was modified.
+        reference, version, source = self._tensors.get(id(tensor), (None, -1, here))
+        if reference and reference() is tensor and version == tensor._version:
+            return source
+        self._tensors[id(tensor)] = weakref.ref(tensor), tensor._version, here
+        return None
+
+
+class _Measurement(Run):
+    """Hands over the layers' values, as the probe saw them or not at all."""
+
+    def __init__(self, selection: Selection, seen: set[Key], n: int, receive: Receive) -> None:
+        super().__init__()
+        self._selection = selection
+        self._seen = seen
+        self._n = n
+        self._receive = receive
+        self._missing = dict.fromkeys(selection.sites)
+
+    def returned(self, key: Key, output: object) -> None:
+        sites = self._selection.sites.get(key)
+        if sites is None:
+            if key not in self._seen and key[0] in self._selection.watched:
+                raise _unlike(naming.call_name(key), "was called", "no such call")
+            return
+        del self._missing[key]
+        function = self._selection.functions.get(key)
+        found = {"": _apply(function, output, key)} if function else dict(naming.results(output))
+        for suffix, site in sites.items():
+            self._receive(site.layer, _pooled(self._values(site, found.get(suffix)), site))
+
+    def finish(self) -> None:
+        """Checks that no layer is missing."""
+        for key in self._missing:
+            site = next(iter(self._selection.sites[key].values()))
+            raise _unlike(site.layer.name, "was not called", "a call")
+
+    def _values(self, site: Site, tensor: Tensor | None) -> Tensor:
+        expected = (*site.shape[: site.axis], self._n, *site.shape[site.axis :])
+        if tensor is None:
+            raise _unlike(site.layer.name, "returned nothing", f"a tensor of shape {expected}")
+        if tensor.shape != expected or tensor.dtype != site.dtype:
+            raise _unlike(
+                site.layer.name,
+                f"returned {tensor.dtype} of shape {tuple(tensor.shape)}",
+                f"{site.dtype} of shape {expected} for {self._n} inputs",
+            )
+        return tensor.detach().movedim(site.axis, 0)
+
+
+def _unlike(name: str, found: str, expected: str) -> ModelError:
+    return ModelError(
+        f"layer {name!r} {found}, and the probe leads to expect {expected}; make all inputs run "
+        "the same layers with the same shapes and dtypes, or leave it out with layers="
+    )
+
+
+def _result(tensor: Tensor, source: tuple[Key, str] | None = None) -> Result:
+    return Result(tuple(tensor.shape), tensor.dtype, tensor.layout == torch.strided, source)
+
+
+def _apply(function: Function, output: object, key: Key) -> Tensor:
+    value = function(output)
+    if not isinstance(value, Tensor):
+        raise ArgumentError(
+            f"activations= made a {type(value).__name__} of the output of {key[0] or 'output'!r}; "
+            "return a tensor"
+        )
+    return value
+
+
+def _pooled(values: Tensor, site: Site) -> Tensor:
+    """The mean over space, in chunks: torch copies what it sums in another dtype."""
+    if not site.space:
+        return values
+    wide = torch.float32 if values.device.type == "mps" else torch.float64
+    rows = max(1, _POOLING_CHUNK // max(1, values[0].numel()))
+    means = [chunk.mean(site.space, dtype=wide) for chunk in torch.split(values, rows)]
+    return torch.cat(means).to(site.layer.dtype)
+
+
+def _length(inputs: Inputs) -> int:
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    return next(len(tensor) for tensor in tensors if tensor.ndim)

@@ -1,0 +1,53 @@
+"""What a measure hands over for a layer, and the bits of a unit's status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+DEAD = 1
+"""Status bit: all activations of the unit are equal."""
+NOT_FINITE = 2
+"""Status bit: the unit gave a NaN or an infinite activation."""
+TV_BELOW_ROUNDING = 4
+"""Status bit: the transformation variance is not 0, but no more than the network's own rounding."""
+SV_BELOW_ROUNDING = 8
+"""Status bit: the sample variance is not 0, but no more than the network's own rounding."""
+
+STATUS: Mapping[str, int] = {
+    "dead": DEAD,
+    "not_finite": NOT_FINITE,
+    "tv_below_rounding": TV_BELOW_ROUNDING,
+    "sv_below_rounding": SV_BELOW_ROUNDING,
+}
+"""The bits of the variable ``status``, by name."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a measure hands over for one layer.
+
+    Attributes:
+        values: One number per unit, ``(*leading, *unit)``; booleans for decisions.
+        units: Of the values, as CF writes them; ``"1"`` where they have none.
+        long_name: The measure in words.
+        references: Where it is defined.
+        leading: Names of the dims before those of the unit, such as ``("transformation",)``.
+        rounding: Bits of the status that say a variance under this value is below rounding.
+        kind: How the values are summarised: ``"value"``, ``"p"`` or ``"decision"``.
+        double: Keep float64 also for float32 networks. p-values always are.
+        attributes: More attributes of the variable, such as the level of a test.
+    """
+
+    values: np.ndarray
+    units: str
+    long_name: str
+    references: str
+    leading: tuple[str, ...] = ()
+    rounding: int = 0
+    kind: Literal["value", "p", "decision"] = "value"
+    double: bool = False
+    attributes: Mapping[str, str | int | float] = field(default_factory=dict)

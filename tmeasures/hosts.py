@@ -1,0 +1,304 @@
+"""Runs a model once, call by call: a tree of torch modules under hooks, or an object with run()."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils.dlpack import from_dlpack
+
+from tmeasures import naming
+from tmeasures.errors import ArgumentError, ModelError, TMeasuresError, TMeasuresWarning
+from tmeasures.naming import OUTPUT, Key, Node
+
+Inputs = Tensor | dict[str, Tensor]
+
+
+class Run:
+    """One forward: which module is running; subclasses say what to do with what each returns."""
+
+    def __init__(self) -> None:
+        self.running: list[Key] = []
+        self._counts: Counter[str] = Counter()
+        self._ended = ""
+
+    def begin(self, path: str) -> None:
+        """A module is called."""
+        self.running.append((path, self._counts[path]))
+        self._counts[path] += 1
+
+    def end(self, path: str, output: object) -> None:
+        """A module returns; those still running inside it raised, and it went on without them."""
+        while self.running[-1][0] != path:
+            self.running.pop()
+        if path:
+            with torch.no_grad():  # The model may have turned gradients on.
+                self.returned(self.running[-1], output)
+            self._ended = path
+        self.running.pop()
+
+    def returned(self, key: Key, output: object) -> None:
+        """Receives what a call returned; the network itself comes last, as `naming.OUTPUT`."""
+        raise NotImplementedError
+
+    def where(self) -> str:
+        """Where the forward stopped, for the note on an error."""
+        path = self.running[-1][0] if self.running else ""
+        if path:
+            return f"raised while layer {path!r} was running"
+        last = f"after layer {self._ended!r}" if self._ended else "before any layer returned"
+        return f"raised in the network's own forward, {last}"
+
+
+class Host(Protocol):
+    """A model that can be run, and its modules if it has any."""
+
+    device: torch.device
+    dtype: torch.dtype | None
+    name: str
+    nodes: dict[str, Node]
+
+    def session(self) -> AbstractContextManager[None]:
+        """Makes the model ready for as long as it is open."""
+
+    def execute(self, inputs: Inputs, run: Run) -> None:
+        """Runs the model once."""
+
+
+class Modules:
+    """A torch module. Everything a session changes is given back when it closes.
+
+    Args:
+        model: The module.
+        call: ``call(model, inputs)``, or None.
+        device: Where to run it, or None.
+
+    Raises:
+        ArgumentError: The module takes no hooks, or has no weights yet, or is on several devices.
+
+    Warns:
+        TMeasuresWarning: A wrapper was taken off.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        call: Callable[[Any, Any], Any] | None,
+        device: torch.device | str | None,
+    ) -> None:
+        self._model = _unwrapped(model)
+        self._call = call or _call
+        self._target = None if device is None else torch.device(device)
+        _check(self._model, self._target)
+        self.nodes = naming.nodes(self._model)
+        self.name = type(self._model).__name__
+        tensors = _tensors(self._model)
+        self.device = self._target or (tensors[0].device if tensors else torch.device("cpu"))
+        self.dtype = next((t.dtype for t in tensors if t.is_floating_point()), None)
+        self._run: Run | None = None
+        self._random: list[Tensor] | None = None
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Evaluation mode, hooks, no compiled code, and the device."""
+        self._random = None
+        with ExitStack() as stack:
+            origin = next((tensor.device for tensor in _tensors(self._model)), self.device)
+            if origin != self.device:
+                stack.callback(self._model.to, origin)
+                self._model.to(self.device)
+            modules = list(self._model.modules())
+            for module, training in [(module, module.training) for module in modules]:
+                stack.callback(setattr, module, "training", training)
+                # Not model.eval(): some models override it, to merge weights for example.
+                module.training = False
+            for module in modules:
+                if naming.is_compiled(module):
+                    stack.callback(setattr, module, "forward", module.forward)
+                    module.forward = module.get_submodule("_orig_mod").__call__
+                elif module._compiled_call_impl is not None:
+                    compiled = module._compiled_call_impl
+                    stack.callback(setattr, module, "_compiled_call_impl", compiled)
+                    module._compiled_call_impl = None
+            for path, node in self.nodes.items():
+                before = node.module.register_forward_pre_hook(partial(self._begin, path))
+                stack.callback(before.remove)
+                after = node.module.register_forward_hook(partial(self._end, path))
+                stack.callback(after.remove)
+            yield
+
+    def execute(self, inputs: Inputs, run: Run) -> None:
+        """Runs the model once, without gradients.
+
+        Not in inference mode: buffers that the model caches could not be used for training.
+        """
+        self._run = run
+        try:
+            with self._randomness(), torch.no_grad():
+                run.returned(OUTPUT, self._call(self._model, inputs))
+        except Exception as error:
+            if not isinstance(error, TMeasuresError):
+                error.add_note(run.where())
+            raise
+        finally:
+            self._run = None
+
+    def _begin(self, path: str, *_: object) -> None:
+        if self._run:
+            self._run.begin(path)
+
+    def _end(self, path: str, module: nn.Module, args: object, output: object) -> None:
+        if self._run:
+            self._run.end(path, output)
+
+    @contextmanager
+    def _randomness(self) -> Iterator[None]:
+        """The model's own stream, which starts from the caller's at the first forward."""
+        caller = _random_states(self.device)
+        if self._random is not None:
+            _set_random_states(self.device, self._random)
+        try:
+            yield
+        finally:
+            self._random = _random_states(self.device)
+            _set_random_states(self.device, caller)
+
+
+class Arrays:
+    """An object with ``run(batch) -> Mapping[str, array]``: numpy in, each array out a layer.
+
+    Args:
+        model: The object.
+        call: ``call(model, batch)``, or None.
+        device: None or the CPU.
+
+    Raises:
+        ArgumentError: Another device.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        call: Callable[[Any, Any], Any] | None,
+        device: torch.device | str | None,
+    ) -> None:
+        self.device = torch.device(device or "cpu")
+        if self.device.type != "cpu":
+            raise ArgumentError(
+                f"device={str(device)!r} for a model that is not a torch.nn.Module; leave it out: "
+                "the model gets numpy arrays"
+            )
+        self.dtype: torch.dtype | None = None
+        self.name = type(model).__name__
+        self.nodes: dict[str, Node] = {}
+        self._model = model
+        self._call = call or (lambda model, batch: model.run(batch))
+
+    def session(self) -> AbstractContextManager[None]:
+        """Nothing to prepare."""
+        return nullcontext()
+
+    def execute(self, inputs: Inputs, run: Run) -> None:
+        """Runs the model once."""
+        batch = (
+            inputs.numpy(force=True)
+            if isinstance(inputs, Tensor)
+            else {name: tensor.numpy(force=True) for name, tensor in inputs.items()}
+        )
+        arrays = self._call(self._model, batch)
+        if not isinstance(arrays, Mapping):
+            raise ModelError(
+                f"{self.name}.run returned a {type(arrays).__name__}; expected a mapping from "
+                "names to arrays"
+            )
+        for name, array in arrays.items():
+            if array is not None:
+                run.begin(str(name))
+                run.end(str(name), _tensor(str(name), array))
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside compiled and distributed wrappers."""
+    while True:
+        if naming.is_compiled(model):
+            wrapper, inner = "torch.compile", model.get_submodule("_orig_mod")
+        elif isinstance(model, nn.parallel.DistributedDataParallel):
+            wrapper, inner = "DistributedDataParallel", model.module
+        elif isinstance(model, nn.DataParallel):
+            raise ArgumentError(
+                "model is a DataParallel, which runs copies that cannot be watched; pass "
+                "model.module instead"
+            )
+        else:
+            return model
+        warnings.warn(
+            f"model is wrapped in {wrapper}; the {type(inner).__name__} inside is measured",
+            TMeasuresWarning,
+            stacklevel=5,
+        )
+        model = inner
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+def _check(model: nn.Module, target: torch.device | None) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ArgumentError(
+                f"module {path or type(module).__name__!r} is a ScriptModule, which takes no "
+                "hooks; pass the module it was scripted from"
+            )
+        if any(is_lazy(parameter) for parameter in module._parameters.values()):
+            raise ArgumentError(
+                f"module {path or type(module).__name__!r} is lazy and has no weights yet; run the "
+                "model on one batch first"
+            )
+    devices = {str(tensor.device) for tensor in _tensors(model)}
+    if target is not None and len(devices) > 1:
+        raise ArgumentError(
+            f"device={str(target)!r} for a model that is on {', '.join(sorted(devices))}; leave "
+            "device= out, or move the model to one device"
+        )
+
+
+def _call(model: nn.Module, inputs: Inputs) -> Any:
+    return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+
+
+def _random_states(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return states
+
+
+def _set_random_states(device: torch.device, states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def _tensor(name: str, array: Any) -> Tensor:
+    if isinstance(array, Tensor):
+        return array
+    if hasattr(array, "__dlpack__") and not isinstance(array, np.ndarray):
+        return from_dlpack(array)
+    values = np.asarray(array)
+    if not values.flags.writeable or any(stride < 0 for stride in values.strides):
+        values = values.copy()
+    try:
+        return torch.from_numpy(values)
+    except TypeError as error:
+        raise ModelError(
+            f"layer {name!r} is an array of dtype {values.dtype}; return numbers"
+        ) from error

@@ -1,0 +1,57 @@
+"""Measures, one file each; a new file with a `Measure` that has a short name is a new measure."""
+
+from __future__ import annotations
+
+import difflib
+import pkgutil
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+
+from tmeasures.errors import ArgumentError
+from tmeasures.fields import Field
+from tmeasures.measures.base import Measure, Quantities
+
+__all__ = ["Field", "Measure", "Quantities", "named", "resolve"]
+
+
+@cache
+def named() -> dict[str, type[Measure]]:
+    """The measures of the library by short name."""
+    found: dict[str, type[Measure]] = {}
+    for module in pkgutil.iter_modules(__path__):
+        members = vars(import_module(f"{__name__}.{module.name}"))
+        for member in members.values():
+            if (
+                isinstance(member, type)
+                and issubclass(member, Measure)
+                and hasattr(member, "short")
+            ):
+                found[member.short] = member
+    return dict(sorted(found.items()))
+
+
+def resolve(measures: str | Measure | Iterable[str | Measure]) -> list[Measure]:
+    """Short names and objects as objects; unknown names are an error that says what is near."""
+    if isinstance(measures, (str, Measure)):
+        measures = [measures]
+    resolved: list[Measure] = []
+    for measure in measures:
+        if isinstance(measure, str):
+            if measure not in named():
+                near = difflib.get_close_matches(measure.upper(), named(), n=1, cutoff=0.4)
+                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                raise ArgumentError(
+                    f"Measure {measure!r} is unknown{hint}: give one of {', '.join(named())}, or an "
+                    f"object such as tm.NormalizedVariance(spread='std')."
+                )
+            measure = named()[measure]()
+        elif not isinstance(measure, Measure):
+            raise ArgumentError(
+                f"{measure!r} is no measure: give a short name ({', '.join(named())}) or a Measure."
+            )
+        if measure not in resolved:
+            resolved.append(measure)
+    if not resolved:
+        raise ArgumentError(f"No measure was given: give one or more of {', '.join(named())}.")
+    return resolved

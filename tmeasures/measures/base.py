@@ -1,0 +1,93 @@
+"""What a measure is: a formula over the quantities that statistics give."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tmeasures.fields import Field
+
+Q20 = "Quiroga (2020), Invariance and Same-Equivariance Measures for Convolutional Neural Networks"
+
+
+@dataclass(frozen=True)
+class Quantities:
+    """The quantities of one layer, see `tmeasures.statistics`, each ``(*unit,)`` float64.
+
+    Attributes:
+        n: Samples.
+        m: Transformations.
+        values: Arrays by name.
+    """
+
+    n: int
+    m: int
+    values: Mapping[str, np.ndarray]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.values[name]
+
+
+class Measure(ABC):
+    """A number for every activation, computed from sums that a single reading keeps.
+
+    Arguments of the constructor are kept under their names: `repr` shows them and results keep it.
+
+    A subclass in a file of this package, with a ``short`` name, is a measure of the library; any
+    other instance can be handed to `tmeasures.measure` as it is.
+
+    Attributes:
+        short: The name in results and in ``measures=``.
+        needs: The quantities `finalize` reads.
+        least: The least numbers of samples and of transformations.
+    """
+
+    short: ClassVar[str]
+    needs: frozenset[str]
+    least: ClassVar[tuple[int, int]] = (1, 1)
+
+    @abstractmethod
+    def finalize(self, quantities: Quantities) -> dict[str, Field]:
+        """The variables of one layer; units with a non-finite activation are set to NaN later."""
+
+    def conclude(self, layers: Sequence[dict[str, Field]]) -> None:
+        """Add to every layer's variables what takes the whole network to decide."""
+
+    @abstractmethod
+    def reference(self, cube: np.ndarray) -> dict[str, np.ndarray]:
+        """The definition on a stored cube ``(sample, transformation, *unit)``; slow, for tests.
+
+        In extended precision, after subtracting each unit's first activation, which is exact.
+        """
+
+    def __repr__(self) -> str:
+        named = inspect.signature(type(self)).parameters
+        return f"{type(self).__name__}({', '.join(f'{k}={getattr(self, k)!r}' for k in named)})"
+
+    def __str__(self) -> str:
+        named = inspect.signature(type(self)).parameters.values()
+        given = [f"{p.name}={v!r}" for p in named if (v := getattr(self, p.name)) != p.default]
+        return self.short + (f"({', '.join(given)})" if given else "")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+def centred(cube: np.ndarray) -> np.ndarray:
+    """A cube in extended precision about each unit's first activation."""
+    wide = cube.astype(np.longdouble)
+    return wide - wide[:1, :1]
+
+
+def ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    """``over / under`` with 0 / 0 = 1 (a dead unit is as invariant as its samples are alike)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((over == 0) & (under == 0), 1.0, over / under)

@@ -1,0 +1,200 @@
+"""What a network returned, what that is called, and what its axes are."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from tmeasures.errors import ArgumentError
+
+Key = tuple[str, int]
+"""A call: the path of the module, and how often it was called before in the same forward."""
+OUTPUT: Key = ("", 0)
+"""The call that returns the network's own output."""
+Function = Callable[[Any], Tensor]
+
+_SPATIAL_ORIGINS = {
+    f"torch.nn.modules.{name}"
+    for name in (
+        "batchnorm",
+        "conv",
+        "instancenorm",
+        "padding",
+        "pixelshuffle",
+        "pooling",
+        "upsampling",
+    )
+}
+_SPATIAL_TYPES = (nn.GroupNorm, nn.LocalResponseNorm)
+_SPATIAL_DIMS = {2: ("channel", "time"), 3: ("channel", "y", "x"), 4: ("channel", "z", "y", "x")}
+_TOKEN_TYPES = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
+_TOKEN_DIMS = {2: ("token", "unit")}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A module in its network: all its paths, the first one first, and the paths inside it."""
+
+    module: nn.Module
+    aliases: tuple[str, ...]
+    inside: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A tensor that a call returned; ``source`` is the earlier result that it is, unmodified."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    dense: bool
+    source: tuple[Key, str] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a call returned, and what a function of ``activations=`` made of that."""
+
+    results: dict[str, Result]
+    part: Result | Exception | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One probe: the calls in the order in which they ended, and the paths that called others."""
+
+    calls: dict[Key, Call]
+    parents: set[str]
+
+
+def nodes(model: nn.Module) -> dict[str, Node]:
+    """The modules of a network that can be called, by the first path of each.
+
+    Parametrizations only make weights, and a compiled wrapper stands for the module inside it.
+    """
+    skipped: set[nn.Module] = set()
+    aliases: dict[nn.Module, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        if is_compiled(module):
+            skipped.add(module)
+        if parametrize.is_parametrized(module):
+            skipped.update(module.get_submodule("parametrizations").modules())
+        name = ".".join(part for part in path.split(".") if part != "_orig_mod")
+        aliases.setdefault(module, []).append(name)
+    kept = {module: names for module, names in aliases.items() if module not in skipped}
+    return {
+        names[0]: Node(
+            module,
+            tuple(names),
+            frozenset(kept[other][0] for other in module.modules() if other in kept) - {names[0]},
+        )
+        for module, names in kept.items()
+    }
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether ``torch.compile(module)`` made this; its class is slow to import."""
+    return "_orig_mod" in module._modules
+
+
+def results(output: object, suffix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors in what a module returned, each with what its name ends in (``.0``, ``.h.c``)."""
+    items: Collection[tuple[object, object]] = ()
+    if isinstance(output, Tensor):
+        yield suffix, output
+    elif isinstance(output, Mapping):
+        items = output.items()
+    elif isinstance(output, tuple) and hasattr(output, "_fields"):
+        items = list(zip(output._fields, output, strict=True))
+    elif isinstance(output, tuple | list):
+        items = list(enumerate(output))
+    for key, value in items:
+        yield from results(value, f"{suffix}.{key}")
+
+
+def call_name(key: Key) -> str:
+    """A call as layers are named: ``relu``, ``relu#1``, ``output``."""
+    return (key[0] or "output") + (f"#{key[1]}" if key[1] else "")
+
+
+def call_names(key: Key, node: Node | None) -> set[str]:
+    """What a pattern may call a call: every path of its module, with and without ``#1``."""
+    aliases = node.aliases if node and key != OUTPUT else (key[0] or "output",)
+    return {*aliases, *(f"{alias}#{key[1]}" for alias in aliases if key[1])}
+
+
+def unique_name(key: Key, suffixes: Collection[str], taken: Collection[str]) -> str:
+    """The name of a call, counted up until no result's name is that of a module or other call."""
+    names = (call_name((key[0], i)) for i in count(key[1]))
+    return next(name for name in names if not any(name + suffix in taken for suffix in suffixes))
+
+
+def matches(pattern: str, names: Collection[str]) -> bool:
+    """Whether a pattern is one of the names, or fits one of them."""
+    return pattern in names or any(fnmatchcase(name, pattern) for name in names)
+
+
+def unmatched(argument: str, pattern: str, names: Sequence[str]) -> ArgumentError:
+    """The error for a pattern without match, with the names that come near."""
+    bare = re.sub(r"[*?\[\]]", "", pattern)
+    near = difflib.get_close_matches(bare, names, n=5, cutoff=0.5) or list(names)[:8]
+    return ArgumentError(
+        f"{argument} pattern {pattern!r} matches nothing that is there; use one that fits a name "
+        f"such as {', '.join(map(repr, near))}"
+    )
+
+
+def batch_axis(two: Sequence[int], three: Sequence[int], per_input: int = 1) -> int | None:
+    """The one axis with 2 and 3 times ``per_input`` entries, all others being equal."""
+    if len(two) != len(three):
+        return None
+    changed = [axis for axis in range(len(two)) if two[axis] != three[axis]]
+    if len(changed) != 1:
+        return None
+    sizes = two[changed[0]], three[changed[0]]
+    return changed[0] if sizes == (2 * per_input, 3 * per_input) else None
+
+
+def unfolding(suffix: str, two: Sequence[int], three: Sequence[int]) -> str:
+    """How to get a batch axis where one holds several entries of each input; else an empty text."""
+    for size in two:
+        axis = batch_axis(two, three, size // 2)
+        if axis is not None:
+            keys = (f"[{k}]" if k.isdigit() else f"[{k!r}]" for k in suffix.split(".")[1:])
+            return f"lambda output: output{''.join(keys)}.unflatten({axis}, (-1, {size // 2}))"
+    return ""
+
+
+def plain_dims(ndim: int) -> tuple[str, ...]:
+    """The dims of values about which nothing is known."""
+    return ("unit",) if ndim == 1 else tuple(f"d{i}" for i in range(ndim))
+
+
+def module_dims(module: nn.Module | None, ndim: int) -> tuple[str, ...] | None:
+    """The unit dims that the type of a module gives to its output; None if it has no say."""
+    if ndim <= 1:
+        return plain_dims(ndim)
+    origins = {cls.__module__ for cls in type(module).__mro__}
+    if isinstance(module, _SPATIAL_TYPES) or not origins.isdisjoint(_SPATIAL_ORIGINS):
+        return _SPATIAL_DIMS.get(ndim, plain_dims(ndim))
+    if isinstance(module, nn.LayerNorm) and ndim != 2:
+        return None  # Norms of images, channels first, derive from it.
+    if isinstance(module, _TOKEN_TYPES) or (
+        type(module).__name__ == "Conv1D" and "transformers.pytorch_utils" in origins
+    ):
+        return _TOKEN_DIMS.get(ndim, plain_dims(ndim))
+    return None

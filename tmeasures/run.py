@@ -1,0 +1,443 @@
+"""Measure a network: the only module that sees all rooms."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tmeasures import engine, results
+from tmeasures.capture import Layer, Network, Probe
+from tmeasures.engine import Outcome, Step
+from tmeasures.errors import ArgumentError, TMeasuresWarning
+from tmeasures.fields import NOT_FINITE
+from tmeasures.inputs import Feed, transformed_key
+from tmeasures.measures import Measure, resolve
+from tmeasures.plan import Pass, Plan, Problem, check, choose, memory_limit, tile_shape
+from tmeasures.samples import read
+from tmeasures.statistics import Order
+from tmeasures.tile import Tile
+from tmeasures.transformations import TransformationSet, identity
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+DEFAULT_MEASURES = ("TV", "SV", "NV", "ANOVA")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that a run needs, checked and probed."""
+
+    network: Network
+    feed: Feed
+    measures: list[Measure]
+    plan: Plan
+    arguments: dict[str, str]
+
+
+def measure(
+    model: Any,
+    samples: Any,
+    transformations: TransformationSet | Iterable[Callable[..., Any]] | None = None,
+    *,
+    measures: str | Measure | Iterable[str | Measure] = DEFAULT_MEASURES,
+    layers: Any = None,
+    activations: Any = "unit",
+    layout: Any = None,
+    preprocess: Callable[[Any], Any] | None = None,
+    call: Callable[[Any, Any], Any] | None = None,
+    input: str | None = None,
+    labels: Any = None,
+    n_samples: int | None = None,
+    batch_size: int | None = None,
+    memory: int | str | None = None,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    plan: Plan | None = None,
+) -> xr.DataTree:
+    """Measure how every activation of a network reacts to transformations of its input.
+
+    Each sample is read, transformed on the device and sent through the network; every activation is
+    folded into running sums inside the network's hooks, so that the samples x transformations cube
+    of activations is never stored.
+
+    Args:
+        model: A ``torch.nn.Module``, or any object with ``run(batch) -> Mapping[str, array]``.
+        samples: A tensor, an array, a mapping of such, a data set of x, (x, y) or mappings, or a
+            DataLoader, whose data set, collate function and workers are used. uint8 images become
+            float32 / 255. Without labels in the items, see ``labels``.
+        transformations: A set such as ``tm.rotations(16)``, a product ``a * b`` (a, then b), a list of
+            callables on batches, or None for the identity alone.
+        measures: Short names or objects such as ``tm.NormalizedVariance(spread="std")``.
+        layers: None for every leaf that computes and the output; a pattern such as ``"conv*"``, a
+            list of patterns (containers match too), or a function of name and module.
+        activations: ``"unit"``; ``"pooled"``, the mean over space first; or ``{pattern: f(output)}``,
+            a part of an output or another shape of it, batch axis included.
+        layout: ``{pattern: ("y", "x", "channel")}`` where dims are not those of the module's type.
+        preprocess: Applied to a batch after the transformation, on the device.
+        call: ``f(model, inputs)``; by default ``model(inputs)``, or ``model(**inputs)`` for mappings.
+        input: Key of the tensor that is transformed, where items are mappings with several images.
+        labels: One for each sample of the data set, or the key of mapping items that holds them.
+        n_samples: Take the first so many of the seeded order.
+        batch_size: Inputs in a tile; None lets the plan choose.
+        memory: What state and tile may take, in bytes or as ``"4GiB"``; None: half of what is free.
+        device: Where to run; None: where the model is. The model is moved back.
+        seed: Of the order of the samples, and of random transformations.
+        progress: Whether to show a bar; never shown where the output is not a terminal.
+        plan: One that `explain` gave for the same arguments, in place of a new one.
+
+    Returns:
+        An ``xarray.DataTree``: ``/layers/<name>`` with a variable for each measure, over the
+        layer's own dims; ``/summary``, ``/transformations``, ``/samples``; attributes at the root.
+
+    Raises:
+        TMeasuresError: In one sentence, before the first forward pass where it can be known.
+
+    Warns:
+        TMeasuresWarning: Activations were NaN or infinite; a wrapper was taken off the model.
+
+    Note:
+        Cost: a forward pass for each sample and transformation (twice where the plan says so), and
+        about 0.3 ns for each activation on two CPU cores. State: 12 bytes for each activation and
+        transformation, and 28 more, for float32 networks.
+
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
+        >>> tree = tm.measure(network, torch.rand(20, 1, 9, 9), tm.rotations(4), measures="NV")
+        >>> tree["layers/1/NV"].dims
+        ('channel', 'y', 'x')
+    """
+    job = _prepare(**{k: v for k, v in locals().items() if k != "progress"})
+    started = time.perf_counter()
+    state = engine.start(job.plan, job.network.layers)
+    steps = engine.run(job.plan, job.network, job.feed, state)
+    with closing(steps), _bar(job.plan, progress) as bar:
+        ids, found_labels = _consume(steps, bar)
+    outcomes = engine.finish(state, job.network.layers, job.measures, job.plan.m)
+    _warn_not_finite(outcomes)
+    attributes = _attributes(job, len(ids), time.perf_counter() - started)
+    return results.build(
+        [(outcome.layer, outcome.fields) for outcome in outcomes],
+        status={outcome.layer.name: outcome.status for outcome in outcomes},
+        transformations=job.feed.transformations,
+        ids=ids,
+        labels=found_labels,
+        attributes=attributes,
+    )
+
+
+def explain(
+    model: Any,
+    samples: Any,
+    transformations: TransformationSet | Iterable[Callable[..., Any]] | None = None,
+    **arguments: Any,
+) -> Plan:
+    """Say how `measure` would go, with the same arguments: passes, order, tile, bytes, and why.
+
+    Runs two tiny batches to see the layers, then only thinks. The plan prints readably, and
+    ``measure(..., plan=plan)`` takes it.
+
+    >>> import torch, tmeasures as tm
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
+    >>> plan = tm.explain(network, torch.rand(20, 1, 9, 9), tm.rotations(16), measures=["NV"])
+    >>> plan.passes[0].order, plan.inputs
+    ('sample', 320)
+    """
+    arguments.pop("progress", None)
+    return _prepare(model, samples, transformations, **arguments).plan
+
+
+def walk(
+    model: Any,
+    samples: Any,
+    transformations: TransformationSet | Iterable[Callable[..., Any]] | None = None,
+    *,
+    order: Order = "sample",
+    layers: Any = None,
+    activations: Any = "unit",
+    layout: Any = None,
+    preprocess: Callable[[Any], Any] | None = None,
+    call: Callable[[Any, Any], Any] | None = None,
+    input: str | None = None,
+    labels: Any = None,
+    n_samples: int | None = None,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+) -> Iterator[Tile[dict[str, Tensor]]]:
+    """Walk the samples x transformations matrix of activations, a tile at a time.
+
+    The arguments are those of `measure`. The network is in evaluation mode and under hooks until
+    the iterator ends or is closed.
+
+    Args:
+        model: The network.
+        samples: What is read.
+        transformations: What is applied.
+        order: ``"sample"``: all transformations of some samples, then the next samples; each sample
+            is read once. ``"transformation"``: all samples under some transformations, then the next
+            transformations.
+        layers: Which layers.
+        activations: What of them.
+        layout: Names of their dims.
+        preprocess: Applied to a batch after the transformation.
+        call: How the model is called.
+        input: Key of the tensor that is transformed.
+        labels: Of the samples.
+        n_samples: Take so many.
+        batch_size: Inputs in a tile, at most.
+        device: Where to run.
+        seed: Of the order of the samples, and of random transformations.
+
+    Yields:
+        A `Tile`: ``values[layer]`` is ``(sample, transformation, *unit)``, a copy; ``samples`` and
+        ``transformations`` are ranges, ``ids`` says where each sample stands in the data set.
+
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> images = torch.rand(5, 1, 8, 8)
+        >>> for tile in tm.walk(torch.nn.Flatten(), images, tm.rotations(4), batch_size=12):
+        ...     print(tile.samples, tile.transformations, tuple(tile.values["output"].shape))
+        range(0, 3) range(0, 4) (3, 4, 64)
+        range(3, 5) range(0, 4) (2, 4, 64)
+    """
+    if order not in ("sample", "transformation"):
+        raise ArgumentError(f"order={order!r} is unknown: give 'sample' or 'transformation'.")
+    network = Network(
+        model, layers=layers, activations=activations, layout=layout, call=call, device=device
+    )
+    feed = _feed(network, samples, transformations, preprocess, input, labels, n_samples, seed)
+    _probe(network, feed)
+    m = len(feed.transformations)
+    s, t = tile_shape(_positive("batch_size", batch_size), feed.samples.n, m)
+    return engine.walk(network, feed, Pass(order, (), s, t, m))
+
+
+def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
+    """The layers that `measure` would measure, in forward order: names, shapes, dims, dtypes.
+
+    Takes those arguments of `measure` that say what is measured and how the model is called; of the
+    samples only the first is used.
+
+    >>> import torch, tmeasures as tm
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
+    >>> [(layer.name, layer.shape) for layer in tm.layers(network, torch.rand(1, 1, 9, 9))]
+    [('0', (4, 7, 7)), ('1', (4, 7, 7))]
+    """
+    keys = ("layers", "activations", "layout", "call", "device")
+    network = Network(model, **{k: arguments.pop(k) for k in keys if k in arguments})
+    rest = {"preprocess": None, "input": None, "labels": None, "n_samples": None, "seed": 0}
+    if unknown := arguments.keys() - rest.keys():
+        raise ArgumentError(
+            f"layers() takes no argument {', '.join(sorted(unknown))}; leave it out."
+        )
+    _probe(network, _feed(network, samples, None, **{**rest, **arguments}))
+    return network.layers
+
+
+def _feed(
+    network: Network,
+    samples: Any,
+    transformations: Any,
+    preprocess: Callable[[Any], Any] | None,
+    input: str | None,
+    labels: Any,
+    n_samples: int | None,
+    seed: int,
+) -> Feed:
+    found = read(samples, n_samples=n_samples, labels=labels, seed=seed)
+    chosen = _transformations(transformations)
+    key = transformed_key(found.first(), input, transformations is not None)
+    return Feed(found, chosen, network.device, network.dtype, key, preprocess, seed)
+
+
+def _transformations(given: Any) -> TransformationSet:
+    from tmeasures.transformations import Transformation
+    from tmeasures.transformations import transformations as of_callables
+
+    if given is None:
+        return identity()
+    if isinstance(given, TransformationSet):
+        return given
+    if isinstance(given, (list, tuple)) and all(callable(f) for f in given):
+        return of_callables(given)
+    what = "a single transformation" if isinstance(given, Transformation) else repr(given)
+    raise ArgumentError(
+        f"transformations is {what}; give a set such as tm.rotations(16), a list of callables, or None."
+    )
+
+
+def _probe(network: Network, feed: Feed) -> Probe:
+    feed.check()
+    with network.session():
+        return network.probe(feed.probe(2), feed.probe(3))
+
+
+def _positive(name: str, value: int | None) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ArgumentError(f"{name}={value!r} is no size: give a whole number of at least 1.")
+    return int(value)
+
+
+def _prepare(
+    model: Any,
+    samples: Any,
+    transformations: Any,
+    *,
+    measures: str | Measure | Iterable[str | Measure] = DEFAULT_MEASURES,
+    layers: Any = None,
+    activations: Any = "unit",
+    layout: Any = None,
+    preprocess: Callable[[Any], Any] | None = None,
+    call: Callable[[Any, Any], Any] | None = None,
+    input: str | None = None,
+    labels: Any = None,
+    n_samples: int | None = None,
+    batch_size: int | None = None,
+    memory: int | str | None = None,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    plan: Plan | None = None,
+) -> _Job:
+    chosen = resolve(measures)
+    if batch_size is not None:
+        batch_size = _positive("batch_size", batch_size)
+    network = Network(
+        model, layers=layers, activations=activations, layout=layout, call=call, device=device
+    )
+    limit = memory_limit(memory, network.device)
+    feed = _feed(network, samples, transformations, preprocess, input, labels, n_samples, seed)
+    m = len(feed.transformations)
+    _enough(chosen, feed.samples.n, m)
+    probe = _probe(network, feed)
+    inputs = feed.probe(1)
+    tensors = [inputs] if isinstance(inputs, Tensor) else inputs.values()
+    problem = Problem(
+        network=network.name,
+        measures=tuple(map(str, chosen)),
+        needs=frozenset().union(*(measure.needs for measure in chosen)),
+        layers=network.layers,
+        n=feed.samples.n,
+        m=m,
+        probe=probe,
+        input_bytes=sum(x.nbytes for x in tensors if isinstance(x, Tensor)),
+        result_bytes=sum(len(measure.needs) + 1 for measure in chosen) * 8,
+        memory=limit,
+        batch_size=batch_size,
+        device=network.device.type,
+        iterable=feed.samples.iterable,
+    )
+    arguments = {
+        "layers": layers,
+        "activations": activations,
+        "layout": layout,
+        "preprocess": preprocess,
+        "call": call,
+        "input": input,
+        "n_samples": n_samples,
+        "batch_size": batch_size,
+        "memory": memory,
+    }
+    given = {name: _spelled(value) for name, value in arguments.items() if value is not None}
+    ready = choose(problem) if plan is None else check(plan, problem)
+    return _Job(network, feed, chosen, ready, given)
+
+
+def _spelled(value: Any) -> str:
+    """An argument in a form that says the same in every process: functions by name."""
+    return getattr(value, "__qualname__", None) or repr(value)
+
+
+def _enough(measures: Iterable[Measure], n: int | None, m: int) -> None:
+    for measure in measures:
+        least_n, least_m = measure.least
+        if m < least_m:
+            raise ArgumentError(
+                f"{measure.short} needs at least {least_m} transformations and there "
+                f"{'is' if m == 1 else 'are'} {m}; give a set such as tm.rotations(16)."
+            )
+        if n is not None and n < least_n:
+            raise ArgumentError(
+                f"{measure.short} needs at least {least_n} samples and there "
+                f"{'is' if n == 1 else 'are'} {n}; give more, or leave the measure out."
+            )
+
+
+def _bar(plan: Plan, progress: bool) -> Any:
+    """A progress bar; tqdm stays silent where ``disable=None`` finds no terminal."""
+    from tqdm.auto import tqdm
+
+    return tqdm(
+        total=plan.inputs,
+        desc=f"{plan.network}: {', '.join(plan.measures)}",
+        unit=" inputs",
+        unit_scale=True,
+        disable=None if progress else True,
+    )
+
+
+def _consume(steps: Iterator[Step], bar: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Run to the end; ids and labels of the samples in the order they came."""
+    ids: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    for step in steps:
+        if step.number == 0 and step.tile.transformations.start == 0:
+            ids.append(step.tile.ids)
+            if step.tile.labels is not None:
+                labels.append(step.tile.labels)
+        bar.update(step.inputs)
+    return np.concatenate(ids), np.concatenate(labels) if len(labels) == len(ids) else None
+
+
+def _warn_not_finite(outcomes: Iterable[Outcome]) -> None:
+    counts = {
+        outcome.layer.name: int(((outcome.status & NOT_FINITE) != 0).sum()) for outcome in outcomes
+    }
+    counts = {name: count for name, count in counts.items() if count}
+    if not counts:
+        return
+    first, count = next(iter(counts.items()))
+    others = f", and {len(counts) - 1} layers after it have such" if len(counts) > 1 else ""
+    warnings.warn(
+        f"{count} activations of layer {first!r} were NaN or infinite for some input{others}; all "
+        f"measures of these are NaN, and tm.summary counts them.",
+        TMeasuresWarning,
+        stacklevel=3,
+    )
+
+
+def _attributes(job: _Job, n: int, seconds: float) -> dict[str, object]:
+    plan, network = job.plan, job.network
+    device = str(network.device)
+    if network.device.type == "cuda":
+        device += f" ({torch.cuda.get_device_name(network.device)})"
+    return {
+        "tmeasures": version("tmeasures"),
+        "torch": torch.__version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "model": network.name,
+        "transformations": job.feed.transformations.name,
+        "measures": list(plan.measures),
+        "n_samples": n,
+        "n_transformations": plan.m,
+        "n_units": sum(plan.layers.values()),
+        "seed": job.feed.seed,
+        "arguments": job.arguments,
+        "plan": json.loads(plan.to_json()),
+        "device": device,
+        "seconds": seconds,
+        "inputs": len(plan.passes) * n * plan.m,
+        "left_out": network.left_out,
+    }

@@ -1,0 +1,396 @@
+"""Samples: what a user has, turned into batches of inputs in the seeded order.
+
+`read` takes tensors, arrays, mappings, data sets and data loaders; the `Samples` it gives hand out
+`Batch` after `Batch`. The order is one permutation drawn from a seed, the same in every pass.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from tmeasures.errors import ArgumentError, SampleError
+from tmeasures.loading import PROBE, Collated, Items, Recipe, Stream, kind, scalars
+
+_FORMS = (
+    "expected a tensor, an _array, a mapping of such, a Dataset or DataLoader of "
+    "x, (x, y) or mappings, or a list of such items"
+)
+
+_EMPTY = "the iterable data set gave no sample; expected at least one"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive samples of the seeded order.
+
+    Attributes:
+        samples: Their positions in the order, a range.
+        ids: Where each stands in the data set, ``(sample,)`` int64.
+        inputs: ``(sample, *item)``, or a dictionary for mapping items: every tensor in it has the
+            sample axis first, and whatever else the collate function gave is kept as it is.
+        labels: One number or string per sample, ``(sample,)``, or None.
+    """
+
+    samples: range
+    ids: np.ndarray
+    inputs: torch.Tensor | dict[str, Any]
+    labels: np.ndarray | None
+
+
+class Samples:
+    """Samples in the seeded order; made by `read`.
+
+    Attributes:
+        n: Number of samples. None for an iterable data set of unknown length; where a length or
+            ``n_samples`` is known for one it is an upper bound, for the iterable may end earlier.
+        iterable: Whether the samples come from an iterable data set, which has an order of its own
+            and serves one pass.
+        ids: Data set indices in the seeded order, ``(n,)`` int64; None for an iterable data set,
+            whose samples are numbered as they come.
+    """
+
+    def __init__(
+        self,
+        source: _Source,
+        n: int | None,
+        ids: np.ndarray | None,
+        labels: np.ndarray | str | None,
+    ) -> None:
+        self.n = n
+        self.ids = ids
+        self.iterable = ids is None
+        self._source = source
+        self._labels = labels
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Hand out every sample once, in the seeded order.
+
+        Args:
+            size: Samples in a batch, at least 1. The last batch may be shorter; with an iterable
+                data set read by several workers, so may the last batch of each worker.
+
+        Returns:
+            An iterator of `Batch`. Each call starts a new pass and reads each sample once.
+
+        Raises:
+            ArgumentError: ``size`` is not a whole number of at least 1.
+            SampleError: The items cannot be batched (unequal shapes, more than two parts, types
+                that are neither tensors nor arrays); an iterable data set gave nothing, or is asked
+                for a second pass.
+
+        Example:
+            >>> samples = read(torch.arange(5), seed=1)
+            >>> [batch.inputs.tolist() for batch in samples.batches(2)]
+            [[4, 0], [1, 2], [3]]
+        """
+        return self._walk(self._source.batches(_whole("batch size", size, 1)))
+
+    def first(self) -> torch.Tensor | dict[str, Any]:
+        """Inputs of the first samples of the order, at most three, to probe a network with.
+
+        What is taken from an iterable data set is kept and given again by `batches`. With worker
+        processes, which hold copies of the iterable, the workers start over instead.
+
+        Raises:
+            SampleError: As `batches` does.
+
+        Example:
+            >>> read(torch.arange(5), seed=1).first()
+            tensor([4, 0, 1])
+        """
+        collated = self._source.first()
+        if collated is None:
+            raise SampleError(_EMPTY)
+        return self._checked(collated)[0]
+
+    def _walk(self, source: Generator[Collated]) -> Iterator[Batch]:
+        start = 0
+        # Closed at once, so that an error that is kept does not keep worker processes.
+        with closing(source):
+            for collated in source:
+                batch = self._batch(start, collated)
+                yield batch
+                start = batch.samples.stop
+                if start == self.n:
+                    return
+        if start == 0:
+            raise SampleError(_EMPTY)
+
+    def _batch(self, start: int, collated: Collated) -> Batch:
+        inputs, labels = self._checked(collated)
+        count = collated[0]
+        if self.n is not None and start + count > self.n:
+            inputs, count = _head(inputs, self.n - start, count), self.n - start
+            labels = None if labels is None else labels[:count]
+        stop = start + count
+        ids = np.arange(start, stop) if self.ids is None else self.ids[start:stop]
+        if isinstance(self._labels, np.ndarray):
+            labels = self._labels[ids]
+        return Batch(range(start, stop), ids, inputs, labels)
+
+    def _checked(self, collated: Collated) -> tuple[torch.Tensor | dict[str, Any], Any]:
+        count, inputs, y = collated
+        if isinstance(inputs, SampleError):
+            raise SampleError(*inputs.args) from inputs.__cause__
+        labels = scalars(y)
+        if labels is not None and len(labels) != count:
+            labels = None
+        if isinstance(self._labels, str):
+            inputs, values = _withhold(inputs, self._labels)
+            labels = _label_array(values, count)
+        return _inputs(inputs, count), labels
+
+
+def read(
+    samples: Any, *, n_samples: int | None = None, labels: Any = None, seed: int = 0
+) -> Samples:
+    """Read samples of any common form in one seeded order.
+
+    The order is ``numpy.random.default_rng(seed).permutation(N)[:n_samples]`` for a data set of N
+    items, the same in every pass. Inputs keep their dtype and their device. The global random
+    states of Python, numpy and torch (CPU) are left alone: a data set that draws from them in this
+    process finds them seeded with ``seed`` at the start of each pass, and they are put back after
+    each batch.
+
+    Args:
+        samples: One of
+
+            - a tensor or array, ``(sample, *item)``; a memory map is read batch by batch, any other
+              object with ``__array__`` once, as a whole;
+            - a tuple of such an x, with at least two axes, and one axis of labels y;
+            - a mapping from names to tensors or arrays of equal first axis;
+            - a ``Dataset``, a list, or any object with ``__getitem__`` and ``__len__``, whose items
+              are x, ``(x,)``, ``(x, y)`` or mappings;
+            - a ``DataLoader``, of which the data set, the collate function and the worker settings
+              are used, not the sampler, batch sampler or batch size. A loader without automatic
+              batching (``batch_size=None``) is batched all the same: a collate function of its own
+              then gets lists of items. Workers live for one pass, also where the loader asks for
+              persistent ones, so that each pass starts from the same seed;
+            - an ``IterableDataset`` or a loader of one: in its own order, for one pass.
+        n_samples: Take only the first samples of the order; default all.
+        labels: One number or string per sample, indexed as the data set is (not in the seeded
+            order); or, for mappings, the key that holds the label and is withheld from the model.
+            Default: the y of ``(x, y)`` items where it is a number or string, otherwise none; all
+            of a mapping then goes to the model.
+        seed: Of the order, at least 0.
+
+    Returns:
+        The samples, not read yet.
+
+    Raises:
+        ArgumentError: ``n_samples`` is below 1 or above N, ``seed`` is negative, or ``labels`` does
+            not fit the samples.
+        SampleError: The samples are empty or of no form above, or have a dtype that torch lacks.
+            Items are looked at only when `Samples.batches` comes to them.
+
+    Example:
+        >>> images = np.zeros((5, 1, 8, 8), dtype=np.float32)
+        >>> samples = read(images, labels=["a", "b", "c", "d", "e"], seed=1, n_samples=3)
+        >>> samples.n, samples.ids
+        (3, array([4, 0, 1]))
+        >>> for batch in samples.batches(2):
+        ...     print(batch.samples, batch.ids, batch.labels, tuple(batch.inputs.shape))
+        range(0, 2) [4 0] ['e' 'a'] (2, 1, 8, 8)
+        range(2, 3) [1] ['b'] (1, 1, 8, 8)
+    """
+    seed = _whole("seed", seed, 0)
+    wanted = None if n_samples is None else _whole("n_samples", n_samples, 1)
+    loader = samples if isinstance(samples, DataLoader) else None
+    data: Any = samples if loader is None else loader.dataset
+    recipe = Recipe.of(data, loader, seed)
+    if isinstance(data, IterableDataset):
+        if labels is not None and not isinstance(labels, str):
+            raise ArgumentError(
+                "labels= has one label per data set index, but an iterable data set has no "
+                "indices; expected the key of a label, or items (x, y)"
+            )
+        n = _limit(_length(data), wanted)
+        return Samples(Stream(recipe, n), n, None, labels)
+    if loader is None and not isinstance(data, Dataset):
+        data, labels = _in_memory(data, labels)
+    in_memory = loader is None and isinstance(data, torch.Tensor | np.ndarray | dict)
+    total = _equal_lengths(data) if in_memory else _length(data)
+    if total is None:
+        raise SampleError(f"the samples are a {kind(data)} without a length; {_FORMS}")
+    ids = np.random.default_rng(seed).permutation(total)[: _limit(total, wanted)]
+    if labels is not None and not isinstance(labels, str):
+        labels = _label_array(labels, total)
+    source: _Source = _Arrays(data, ids) if in_memory else Items(recipe, ids)
+    return Samples(source, len(ids), ids, labels)
+
+
+class _Source(Protocol):
+    """What the samples of a pass come from."""
+
+    def batches(self, size: int) -> Generator[Collated]: ...
+
+    def first(self) -> Collated | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrays:
+    """A tensor, an array, or a dictionary of them: rows are gathered by index."""
+
+    data: Any
+    ids: np.ndarray
+
+    def batches(self, size: int) -> Generator[Collated]:
+        for start in range(0, len(self.ids), size):
+            yield self._take(self.ids[start : start + size])
+
+    def first(self) -> Collated:
+        return self._take(self.ids[:PROBE])
+
+    def _take(self, ids: np.ndarray) -> Collated:
+        if isinstance(self.data, dict):
+            return len(ids), {name: _rows(value, ids) for name, value in self.data.items()}, None
+        return len(ids), _rows(self.data, ids), None
+
+
+def _in_memory(data: Any, labels: Any) -> tuple[Any, Any]:
+    """Tensors, arrays and dictionaries of them, checked; anything with items as it is."""
+    if isinstance(data, tuple) and len(data) == 2 and all(map(_is_array, data)):
+        x, y = data
+        if x.ndim > 1 and y.ndim == 1 and len(x) == len(y):
+            data, labels = x, y if labels is None else labels
+    if isinstance(data, Mapping):
+        data = dict(data)
+        if isinstance(labels, str):
+            data, labels = _withhold(data, labels)
+        return {name: _array(value, f" under {name!r}") for name, value in data.items()}, labels
+    if _is_array(data):
+        if isinstance(labels, str):
+            raise ArgumentError(f"labels={labels!r} names a key, but the samples are no mapping")
+        return _array(data, ""), labels
+    if isinstance(data, str | bytes) or not hasattr(data, "__getitem__"):
+        raise SampleError(f"the samples are a {kind(data)}; {_FORMS}")
+    return data, labels
+
+
+def _equal_lengths(data: Any) -> int:
+    lengths = {k: len(v) for k, v in data.items()} if isinstance(data, dict) else {"": len(data)}
+    if len(set(lengths.values())) != 1:
+        raise SampleError(
+            f"the mapping holds lengths {lengths}; expected inputs of equal first axis"
+        )
+    return next(iter(lengths.values()))
+
+
+def _length(data: Any) -> int | None:
+    try:
+        return len(data)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def _limit(total: int | None, wanted: int | None) -> int | None:
+    if total == 0:
+        raise SampleError("the samples are empty; expected at least one")
+    if total is not None and wanted is not None and wanted > total:
+        raise ArgumentError(
+            f"n_samples is {wanted}, but there are {total} samples; expected at most {total}"
+        )
+    return total if wanted is None else wanted
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ArgumentError(f"{name} is {value!r}; expected a whole number of at least {least}")
+    return number
+
+
+def _inputs(inputs: Any, count: int) -> torch.Tensor | dict[str, Any]:
+    """The batch as tensors, each checked to have a row per sample."""
+    if isinstance(inputs, Mapping):
+        batch = {name: _tensor(value, count) for name, value in inputs.items()}
+        if any(isinstance(value, torch.Tensor) for value in batch.values()):
+            return batch
+        raise SampleError(f"mapping items hold no tensor, only {list(batch)}; expected an input")
+    batch = _tensor(inputs, count)
+    if isinstance(batch, torch.Tensor):
+        return batch
+    raise SampleError(
+        f"a batch is a {kind(batch)}; expected a tensor, (x, y) or a mapping of tensors: convert "
+        "items in the data set or in a collate_fn"
+    )
+
+
+def _tensor(value: Any, count: int) -> Any:
+    if isinstance(value, np.ndarray):
+        value = _rows(value, np.arange(len(value)))
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.shape[:1] != (count,):
+        raise SampleError(
+            f"a batch of {count} samples has shape {tuple(value.shape)}; expected {count} as its "
+            "first axis: mend the collate_fn"
+        )
+    return value.detach()
+
+
+def _head(inputs: torch.Tensor | dict[str, Any], keep: int, count: int) -> Any:
+    """The first ``keep`` of the ``count`` samples of a batch."""
+    if isinstance(inputs, torch.Tensor):
+        return inputs[:keep]
+    rows = {k for k, v in inputs.items() if isinstance(v, torch.Tensor | list) and len(v) == count}
+    return {k: v[:keep] if k in rows else v for k, v in inputs.items()}
+
+
+def _withhold(mapping: Any, key: str) -> tuple[dict[str, Any], Any]:
+    """A mapping without a key, and what the key held."""
+    if not isinstance(mapping, Mapping) or key not in mapping:
+        found = f"keys {list(mapping)}" if isinstance(mapping, Mapping) else "no mapping"
+        raise ArgumentError(f"labels={key!r} names a key, but the samples have {found}")
+    rest = dict(mapping)
+    return rest, rest.pop(key)
+
+
+def _label_array(values: Any, count: int) -> np.ndarray:
+    """Labels that the user named, which must be one number or string for each sample."""
+    labels = scalars(values)
+    if labels is None:
+        raise ArgumentError("labels are not one number or string per sample; expected just that")
+    if len(labels) != count:
+        raise ArgumentError(f"there are {len(labels)} labels for {count} samples; expected {count}")
+    return labels
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) or hasattr(value, "__array__")
+
+
+def _array(value: Any, where: str) -> Any:
+    """A tensor, or an array of a dtype that torch has in some byte order, with a first axis."""
+    if not _is_array(value):
+        raise SampleError(f"the samples{where} are a {kind(value)}; expected a tensor or an array")
+    if not isinstance(value, torch.Tensor):
+        value = np.asarray(value)
+        try:
+            _rows(value[:0] if value.ndim else value.reshape(1)[:0], np.arange(0))
+        except TypeError as error:
+            raise SampleError(
+                f"the samples{where} have dtype {value.dtype}, which torch lacks; convert them to "
+                "a float or integer dtype"
+            ) from error
+    if value.ndim == 0:
+        raise SampleError(f"the samples{where} are a single number; expected a first axis of them")
+    return value
+
+
+def _rows(value: torch.Tensor | np.ndarray, ids: np.ndarray) -> torch.Tensor:
+    if isinstance(value, torch.Tensor):
+        return value[torch.from_numpy(ids).to(value.device)]
+    rows = np.asarray(value[ids])
+    return torch.from_numpy(rows.astype(rows.dtype.newbyteorder("="), copy=False))

@@ -1,0 +1,396 @@
+"""Which outputs of a network become layers, from what it returned for 2 and for 3 inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from tmeasures import naming
+from tmeasures.errors import ArgumentError, ModelError
+from tmeasures.naming import OUTPUT, Call, Function, Key, Node, Result, Trace
+
+Layers = str | Sequence[str] | Callable[[str, nn.Module], bool] | None
+Activations = str | Mapping[str, Function]
+Layout = Mapping[str, Sequence[str]] | None
+
+_UNCHANGING = (nn.Identity, nn.Flatten, nn.Unflatten, _DropoutNd)
+_SPACE = frozenset({"z", "y", "x", "time"})
+_PASSED_BY, _MATCHED, _NAMED = range(3)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One measured output of a network.
+
+    Attributes:
+        name: Torch's own name, with what tells calls and results apart (``relu#1``, ``lstm.0``).
+        shape: Size of each unit dim, for one input; after ``activations=``.
+        dims: Name of each unit dim.
+        dtype: Of the values handed over.
+        kind: Class of the module.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dims: tuple[str, ...]
+    dtype: torch.dtype
+    kind: str
+
+    @property
+    def n_units(self) -> int:
+        """Number of activations for one input."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a layer's values come from.
+
+    Attributes:
+        layer: The layer.
+        shape: Unit sizes of the tensor that is found there.
+        dtype: Of that tensor.
+        axis: Its batch axis.
+        space: The axes to average over, once the batch axis is in front.
+    """
+
+    layer: Layer
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    axis: int
+    space: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to measure, and what not.
+
+    Attributes:
+        sites: By call and result, in forward order.
+        functions: The calls whose output goes through a function of ``activations=`` first.
+        watched: Paths of the modules whose every call must be known.
+        left_out: Names and reasons.
+    """
+
+    sites: dict[Key, dict[str, Site]]
+    functions: dict[Key, Function]
+    watched: set[str]
+    left_out: dict[str, str]
+
+
+@dataclass(eq=False)
+class _Candidate:
+    """A result that may become a layer, or a module that was never called.
+
+    ``names`` are what patterns may call it (none: out of reach), ``listed`` says that the default
+    includes it, ``first`` that the module's type speaks for it, ``part`` that it comes from a
+    function of ``activations=`` and ``reshaped`` that this changed the number of dims.
+    """
+
+    key: Key
+    node: Node | None
+    name: str
+    names: set[str]
+    listed: bool
+    suffix: str = ""
+    reason: str = ""
+    hint: str = ""
+    result: Result | None = None
+    axis: int = 0
+    dims: tuple[str, ...] = ()
+    first: bool = True
+    part: bool = False
+    reshaped: bool = False
+    error: Exception | None = None
+
+    @property
+    def unseen(self) -> bool:
+        """Whether it was not called, and would not be missed."""
+        return bool(self.reason) and self.result is None and not self.listed
+
+    @property
+    def kind(self) -> str:
+        return type(self.node.module).__name__ if self.node else "array"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape = self.result.shape if self.result else ()
+        return shape[: self.axis] + shape[self.axis + 1 :]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments ``layers``, ``activations`` and ``layout``, checked as far as they can be."""
+
+    layers: Layers = None
+    activations: Activations = "unit"
+    layout: Layout = None
+    patterns: tuple[str, ...] = field(init=False, default=())
+    functions: dict[str, Function] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises an ArgumentError that says what an argument may be."""
+        if isinstance(self.layers, str):
+            object.__setattr__(self, "patterns", (self.layers,))
+        elif isinstance(self.layers, Sequence):
+            object.__setattr__(self, "patterns", tuple(self.layers))
+        strings = bool(self.patterns) and all(isinstance(p, str) for p in self.patterns)
+        if not (self.layers is None or callable(self.layers) or strings):
+            raise ArgumentError(
+                f"layers={self.layers!r}: expected None, a pattern, a list of at least one "
+                "pattern, or a function of (name, module)"
+            )
+        mapping = isinstance(self.activations, Mapping)
+        if isinstance(self.activations, Mapping):
+            self.functions.update(self.activations)
+        if not (mapping or self.activations in ("unit", "pooled")) or not all(
+            callable(function) for function in self.functions.values()
+        ):
+            raise ArgumentError(
+                f"activations={self.activations!r}: expected 'unit', 'pooled', or a mapping from "
+                "patterns to functions of a module's output"
+            )
+        for pattern, dims in (self.layout or {}).items():
+            if isinstance(dims, str) or len(set(dims)) != len(dims):
+                raise ArgumentError(
+                    f"layout[{pattern!r}]={dims!r}: expected a sequence of names, all different, "
+                    "one for each dim but the batch"
+                )
+
+    def function(self, key: Key, node: Node | None) -> Function | None:
+        """What ``activations=`` does with a call: the first pattern that matches decides."""
+        names = naming.call_names(key, node) if self.functions else ()
+        return next((f for p, f in self.functions.items() if naming.matches(p, names)), None)
+
+    def wants(self, candidate: _Candidate) -> int:
+        """Whether the user named a candidate, a pattern or the default reaches it, or neither."""
+        if not candidate.names:
+            return _PASSED_BY
+        if self.layers is None:
+            return _MATCHED if candidate.listed else _PASSED_BY
+        if callable(self.layers):
+            if candidate.node is None:
+                raise ArgumentError(
+                    "layers= is a function of (name, module), but the model has no modules; "
+                    "use patterns of names"
+                )
+            name = "output" if candidate.key == OUTPUT else candidate.node.aliases[0]
+            return _NAMED if self.layers(name, candidate.node.module) else _PASSED_BY
+        if not candidate.names.isdisjoint(self.patterns):
+            return _NAMED
+        found = any(naming.matches(pattern, candidate.names) for pattern in self.patterns)
+        return _MATCHED if found else _PASSED_BY
+
+
+def select(nodes: Mapping[str, Node], two: Trace, three: Trace, options: Options) -> Selection:
+    """Chooses, names and lays out the layers of a network.
+
+    Raises:
+        ArgumentError: A pattern matches nothing, or a layout has the wrong length.
+        ModelError: A layer that the user named, or every layer, cannot be measured.
+    """
+    candidates = _returned(nodes, two, three) + _never_called(nodes, two, three)
+    chosen, left_out = _choose(candidates, options)
+    _check(candidates, chosen, left_out, options)
+    _lay_out(candidates, chosen, options.layout or {})
+    sites: dict[Key, dict[str, Site]] = {}
+    for candidate in chosen:
+        sites.setdefault(candidate.key, {})[candidate.suffix] = _site(candidate, options)
+    functions = {c.key: f for c in chosen if (f := options.function(c.key, c.node))}
+    watched = {c.key[0] for c in candidates if c in chosen or c.name in left_out}
+    return Selection(sites, functions, watched, left_out)
+
+
+def _returned(nodes: Mapping[str, Node], two: Trace, three: Trace) -> list[_Candidate]:
+    paths = {alias for node in nodes.values() for alias in node.aliases}
+    parents = two.parents | three.parents
+    taken = set(paths)
+    found: list[_Candidate] = []
+    for key in two.calls | three.calls:
+        node = nodes.get(key[0])
+        pair = two.calls.get(key, Call({})), three.calls.get(key, Call({}))
+        others = paths - set(node.aliases) if node and key != OUTPUT else paths
+        # A module named "output" keeps its name, and what the network returns gives way as a whole.
+        suffixes = [*(pair[0].results | pair[1].results), *([""] if key == OUTPUT else [])]
+        name = naming.unique_name(key, suffixes, taken - (paths - others))
+        names = (naming.call_names(key, node) - others) | {name}
+        call = _Candidate(key, node, name, names, key == OUTPUT or key[0] not in parents)
+        for candidate in _of_call(call, pair):
+            candidate.names -= others
+            taken.add(candidate.name)
+            found.append(candidate)
+    return found
+
+
+def _of_call(call: _Candidate, pair: tuple[Call, Call]) -> list[_Candidate]:
+    """A candidate for each result; where there is a part, it alone is within reach."""
+    parts = pair[0].part, pair[1].part
+    found = []
+    for i, suffix in enumerate(pair[0].results | pair[1].results):
+        names = call.names | {name + suffix for name in call.names}
+        raw = replace(call, suffix=suffix, name=call.name + suffix, names=names, first=i == 0)
+        _judge(raw, pair[0].results.get(suffix), pair[1].results.get(suffix))
+        if parts != (None, None):
+            raw.names = set()
+        found.append(raw)
+    if parts == (None, None):
+        return found
+    part = replace(call, names=set(call.names), part=True)
+    part.error = next((x for x in parts if isinstance(x, Exception)), None)
+    two, three = (None if isinstance(x, Exception) else x for x in parts)
+    _judge(part, two, three)
+    raws = list(pair[0].results.values())
+    part.reshaped = bool(two and len(raws) == 1 and len(two.shape) != len(raws[0].shape))
+    return [*found, part]
+
+
+def _judge(candidate: _Candidate, two: Result | None, three: Result | None) -> None:
+    """Finds the batch axis, or the reason why there is nothing to measure."""
+    if candidate.error:
+        return
+    candidate.result = two or three
+    if two is None or three is None:
+        candidate.reason = "returned for only one of the two probe batches"
+        return
+    axis = naming.batch_axis(two.shape, three.shape)
+    if not two.dtype.is_floating_point:
+        candidate.reason = f"{str(two.dtype).removeprefix('torch.')} values, not floating point"
+    elif not two.dense:
+        candidate.reason = "not a dense tensor"
+    elif axis is None:
+        candidate.reason = (
+            f"batch axis not found: shapes {two.shape} and {three.shape} for 2 and 3 inputs"
+        )
+        unfold = naming.unfolding(candidate.suffix, two.shape, three.shape)
+        call = candidate.name.removesuffix(candidate.suffix)
+        candidate.hint = f"unfold it, say with activations={{{call!r}: {unfold}}}" if unfold else ""
+    elif 0 in two.shape:
+        candidate.reason = f"no values: shape {two.shape} for 2 inputs"
+    else:
+        candidate.axis = axis
+
+
+def _never_called(nodes: Mapping[str, Node], two: Trace, three: Trace) -> list[_Candidate]:
+    """Every module without a call; listed if it is a leaf that is not inside a called leaf."""
+    called = {key[0] for key in two.calls | three.calls if key != OUTPUT}
+    leaves = (called or {""}) - two.parents - three.parents
+    hidden = {path for leaf in leaves if leaf in nodes for path in nodes[leaf].inside}
+    found = []
+    for path, node in nodes.items():
+        if not path or path in called:
+            continue
+        runs = type(node.module).forward is not nn.Module.forward
+        listed = runs and not node.inside and path not in hidden
+        hint = f"measure what is inside it, layers={path + '.*'!r}" if node.inside else ""
+        found.append(_Candidate((path, 0), node, path, set(node.aliases), listed, hint=hint))
+        found[-1].reason = "never called" + ", its parent computes itself" * (path in hidden)
+    return found
+
+
+def _choose(
+    candidates: Sequence[_Candidate], options: Options
+) -> tuple[list[_Candidate], dict[str, str]]:
+    """What to measure, and the reasons for the rest of what was wanted."""
+    chosen: list[_Candidate] = []
+    left_out: dict[str, str] = {}
+    measured: dict[tuple[Key, str] | None, str] = {}
+    for candidate in candidates:
+        wanted = options.wants(candidate)
+        reason = candidate.reason
+        if wanted == _PASSED_BY or (wanted == _MATCHED and candidate.unseen):
+            continue
+        source = candidate.result.source if candidate.result else None
+        if wanted == _MATCHED and candidate.listed and not reason:
+            if candidate.node and isinstance(candidate.node.module, _UNCHANGING):
+                reason = f"{candidate.kind} computes nothing"
+            elif source in measured and candidate.key == OUTPUT:
+                continue
+            elif source in measured:
+                reason = f"the very output of {measured[source]!r}"
+        if reason:
+            left_out[candidate.name] = reason
+            continue
+        chosen.append(candidate)
+        if not candidate.part:
+            measured[candidate.key, candidate.suffix] = candidate.name
+    return chosen, left_out
+
+
+def _check(
+    candidates: Sequence[_Candidate],
+    chosen: Sequence[_Candidate],
+    left_out: Mapping[str, str],
+    options: Options,
+) -> None:
+    everything = [candidate.name for candidate in candidates if candidate.names]
+    for pattern in options.patterns:
+        found = [c for c in candidates if naming.matches(pattern, c.names)]
+        if not found:
+            raise naming.unmatched("layers", pattern, everything)
+        named = [c for c in found if pattern in c.names]
+        if named and not any(c in chosen for c in named):
+            what = named[0].hint or "leave it out of layers="
+            raise ModelError(f"layer {pattern!r} cannot be measured: {named[0].reason}; {what}")
+    for candidate in chosen:
+        if candidate.error:
+            candidate.error.add_note(f"raised by activations= for layer {candidate.name!r}")
+            raise candidate.error
+    for argument, patterns in (("activations", options.functions), ("layout", options.layout)):
+        for pattern in patterns or ():
+            if not any(naming.matches(pattern, c.names) for c in chosen):
+                raise naming.unmatched(argument, pattern, [c.name for c in chosen])
+    if not chosen:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise ModelError(
+            f"none of the layers can be measured ({reasons or 'nothing was returned'}); choose "
+            "others with layers=, or a part of their outputs with activations="
+        )
+
+
+def _lay_out(
+    candidates: Sequence[_Candidate],
+    chosen: Sequence[_Candidate],
+    layout: Mapping[str, Sequence[str]],
+) -> None:
+    """Names the dims: by ``layout=``, by type, or as in the last result of the same shape."""
+    seen: dict[tuple[int, ...], tuple[str, ...]] = {}
+    for candidate in candidates:
+        if candidate.reason or not candidate.result:
+            continue
+        ndim = len(candidate.shape)
+        plain = naming.plain_dims(ndim)
+        typed = naming.module_dims(candidate.node.module if candidate.node else None, ndim)
+        if candidate.reshaped or (typed is not None and not candidate.first):
+            candidate.dims = plain
+        else:
+            candidate.dims = typed or seen.get(candidate.shape, plain)
+        given = next((d for p, d in layout.items() if naming.matches(p, candidate.names)), None)
+        if given is not None and len(given) == ndim:
+            candidate.dims = tuple(given)
+        elif given is not None and candidate in chosen:
+            raise ArgumentError(
+                f"layout={tuple(given)} for layer {candidate.name!r} has {len(given)} dims, and "
+                f"its shape without the batch is {candidate.shape}; give {ndim} names"
+            )
+        if not candidate.part:
+            seen[candidate.shape] = candidate.dims
+
+
+def _site(candidate: _Candidate, options: Options) -> Site:
+    result = candidate.result
+    assert result is not None
+    shape, dims, dtype = candidate.shape, candidate.dims, result.dtype
+    space: tuple[int, ...] = ()
+    if options.activations == "pooled":
+        space = tuple(i + 1 for i, dim in enumerate(dims) if dim in _SPACE)
+    if space:
+        kept = [i for i, dim in enumerate(dims) if dim not in _SPACE]
+        shape, dims = tuple(shape[i] for i in kept), tuple(dims[i] for i in kept)
+        dtype = torch.float64 if dtype == torch.float64 else torch.float32
+    layer = Layer(candidate.name, shape, dims, dtype, candidate.kind)
+    return Site(layer, candidate.shape, result.dtype, candidate.axis, space)

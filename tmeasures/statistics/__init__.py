@@ -1,0 +1,49 @@
+"""What is kept of each layer while its activations stream past, and what it gives.
+
+Quantities, for one unit with the matrix ``ST`` of n rows and m columns:
+
+=====================  =============================================================
+``rows``               squares about the row means, over all rows
+``row_means``          m times the squares of the row means about their mean
+``row_deviations``     sum of the rows' standard deviations
+``columns``            squares about the column means, over all columns
+``between``            n times the squares of the column means about their mean
+``column_deviations``  sum of the columns' standard deviations
+``error``              squares about row mean + column mean - mean
+``largest``            the largest ``|ST[i, j]|``
+=====================  =============================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from tmeasures.statistics.base import Order, Statistic
+from tmeasures.statistics.columns import Columns
+from tmeasures.statistics.moments import Moments
+from tmeasures.statistics.rows import Rows
+
+__all__ = ["KINDS", "Columns", "Moments", "Order", "Rows", "Statistic", "gather"]
+
+KINDS: dict[str, type[Statistic]] = {kind.name: kind for kind in (Moments, Rows, Columns)}
+
+
+def gather(statistics: Iterable[Statistic]) -> dict[str, Tensor]:
+    """The quantities of a layer from all its statistics; ``error`` also from rows and columns.
+
+    From rows and columns the error is a difference, ``rows - between = columns - row_means``; the
+    one that starts from less is taken. Its relative error is that of the quantities times
+    ``columns / error`` at most.
+    """
+    found: dict[str, Tensor] = {}
+    for statistic in statistics:
+        for name, value in statistic.finalize().items():
+            found.setdefault(name, value)
+    if "error" not in found and {"rows", "row_means", "columns", "between"} <= found.keys():
+        from_rows = found["rows"] - found["between"]
+        from_columns = found["columns"] - found["row_means"]
+        less = found["rows"] < found["columns"]
+        found["error"] = from_rows.where(less, from_columns).clamp_(min=0)
+    return found

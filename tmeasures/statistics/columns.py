@@ -1,0 +1,117 @@
+"""What columns alone give: the state of a transformation-first pass, or of all columns at once."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from tmeasures.errors import ArgumentError
+from tmeasures.statistics.base import Statistic, squares_about_mean, zeros
+
+
+class Columns(Statistic):
+    """Squares within columns and between column means.
+
+    Kept for each unit and open column: the first activation, and the sum and the squares of the
+    differences from it. When all samples have passed, a column is closed into sums whose size does
+    not depend on m: the squares within columns, the sum of their standard deviations, and the sum
+    and squares of the column means about the first one's.
+    """
+
+    name = "columns"
+    provides = frozenset({"columns", "between", "column_deviations"})
+
+    @staticmethod
+    def unit_bytes(itemsize: int, tile: tuple[int, int], columns: int, m: int) -> int:
+        """See `Statistic.unit_bytes`."""
+        return columns * (itemsize + 16) + 6 * 8 + itemsize
+
+    def _start(self, x: Tensor) -> None:
+        self.sums, self.squares = zeros(x, self.columns), zeros(x, self.columns)
+        self.shift = torch.empty_like(self.sums, dtype=x.dtype)
+        self.largest = torch.zeros_like(self.sums[0], dtype=x.dtype)
+        self.counts = [0] * self.columns
+        self.block = range(0, 0)
+        self.closed = 0
+        # within, deviations, first mean in two parts, sum and squares of the means about it
+        self.totals = zeros(x, 6)
+
+    def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
+        if self.columns < self.m and transformations != self.block:
+            self._close_block()
+            self.block = transformations
+        first = 0 if self.columns == self.m else transformations.start
+        at = slice(transformations.start - first, transformations.stop - first)
+        if self.counts[at.start] == 0:
+            self.shift[at] = x[:, 0].transpose(0, 1).flatten(1)
+        self.backend.columns(x, self.shift[at], self.sums[at], self.squares[at], self.largest)
+        for j in range(at.start, at.stop):
+            self.counts[j] += len(samples)
+        self.n = max(self.counts)
+
+    def _close_block(self) -> None:
+        """Close the columns of the block that ended and free their place."""
+        for j in range(len(self.block)):
+            self._close(self.totals, j, self.closed + j)
+        self.closed += len(self.block)
+        self.counts = [0] * self.columns
+        self.sums.zero_()
+        self.squares.zero_()
+
+    def _close(self, totals: Tensor, j: int, before: int) -> None:
+        """Add the open column j to totals that hold ``before`` columns."""
+        within = squares_about_mean(self.sums[j], self.squares[j], self.counts[j])
+        totals[0] += within
+        if self.counts[j] > 1:
+            totals[1] += (within / (self.counts[j] - 1)).sqrt_()
+        shift, mean = self.shift[j].double(), self.sums[j] / self.counts[j]
+        if before == 0:
+            totals[2], totals[3] = shift, mean
+        gap = (shift - totals[2]) + (mean - totals[3])
+        totals[4] += gap
+        totals[5] += gap.square_()
+
+    def merge(self, other: Self) -> None:
+        """Add other rows of the matrix, all columns being open; or other, closed columns."""
+        if self.columns == self.m:
+            e = self._of(other, other.shift).double() - self.shift
+            sums = self._of(other, other.sums)
+            self.squares += self._of(other, other.squares) + 2 * sums * e + other.n * e.square()
+            self.sums += sums + other.n * e
+            self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+            self.n += other.n
+        else:
+            self._merge_columns(other)
+        torch.maximum(self.largest, self._of(other, other.largest), out=self.largest)
+
+    def _merge_columns(self, other: Self) -> None:
+        if self.n != other.n:
+            raise ArgumentError(
+                f"Parts with closed columns merge only over the same samples, but these saw "
+                f"{self.n} and {other.n}; split such a run by transformations."
+            )
+        for part in (self, other):
+            part._close_block()
+            part.block = range(0, 0)
+        theirs = self._of(other, other.totals)
+        e = (theirs[2] - self.totals[2]) + (theirs[3] - self.totals[3])
+        self.totals[:2] += theirs[:2]
+        self.totals[4] += theirs[4] + other.closed * e
+        self.totals[5] += theirs[5] + 2 * theirs[4] * e + other.closed * e.square()
+        self.closed += other.closed
+
+    def quantities(self) -> dict[str, Tensor]:
+        """See `Statistic.quantities`."""
+        totals, closed = self.totals.clone(), self.closed
+        for j, count in enumerate(self.counts):
+            if count:
+                self._close(totals, j, closed)
+                closed += 1
+        found = {
+            "columns": totals[0],
+            "between": self.n * squares_about_mean(totals[4], totals[5], closed),
+            "largest": self.largest,
+        }
+        return found | ({"column_deviations": totals[1]} if self.spread else {})

@@ -1,0 +1,109 @@
+"""All second moments of a layer in one read: the state of a single-pass plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from tmeasures.statistics.base import Statistic, zeros
+
+# Units finalized at once: the m x units temporaries stay small beside the state.
+_CHUNK = 2**16
+
+
+class Moments(Statistic):
+    """Squares within rows, within columns, between columns and of the paired error.
+
+    With ``K[j]`` the activation of the first sample under ``t_j``, ``d[i,j] = ST[i,j] - K[j]`` and
+    ``f[i,j] = d[i,j] - mean_j d[i,j]``, kept for each unit: ``K``, the column sums ``c[j]`` of d,
+    the sums of ``d**2`` and ``f**2``, the squares within rows and the largest ``|a|``; and a row's
+    sums so far while a tile holds less than whole rows. Then
+
+        columns = sum d^2 - sum_j c[j]^2 / n
+        between = n sum_j (k[j] - mean k)^2,    k[j] = (K[j] - K[0]) + (c[j] - c[0]) / n
+        error   = sum f^2 - sum_j (c[j] - mean c)^2 / n
+
+    K is an actual activation and not a mean: equal values in a column give differences of exactly 0.
+    """
+
+    name = "moments"
+    provides = frozenset({"rows", "columns", "between", "error"})
+
+    @staticmethod
+    def unit_bytes(itemsize: int, tile: tuple[int, int], columns: int, m: int) -> int:
+        """See `Statistic.unit_bytes`."""
+        open_rows = 6 * 8 * tile[0] if tile[1] < m else 0
+        return m * (itemsize + 8) + 3 * 8 + itemsize + open_rows
+
+    def _start(self, x: Tensor) -> None:
+        s, t = x.shape[1:3]
+        self.sums = zeros(x, self.m)
+        self.shift = torch.empty_like(self.sums, dtype=x.dtype)
+        self.squares, self.paired, self.rows = zeros(x), zeros(x), zeros(x)
+        self.largest = torch.zeros_like(self.rows, dtype=x.dtype)
+        self.open_rows = zeros(x, s if t < self.m else 0, 6)
+
+    def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
+        at = slice(transformations.start, transformations.stop)
+        if self.n == 0:
+            self.shift[at] = x[:, 0].transpose(0, 1).flatten(1)
+        self.backend.fused(
+            x,
+            self.shift[at],
+            self.sums[at],
+            self.squares,
+            self.paired,
+            self.rows,
+            self.largest,
+            self.open_rows,
+            at.start,
+            self.m,
+        )
+        if at.stop == self.m:
+            self.n += len(samples)
+
+    def merge(self, other: Self) -> None:
+        """Add other rows of the matrix.
+
+        With ``e = K_other - K`` and bars for means over j: ``c += n e``,
+        ``sum d^2 += 2 sum_j e c + n sum_j e^2``, ``sum f^2 += 2 sum_j (e - ebar) c + n sum_j (e - ebar)^2``.
+        """
+        for at in self._chunks():
+            sums = self._of(other, other.sums)[:, at]
+            shift = self._of(other, other.shift)[:, at].double()
+            e = shift - self.shift[:, at]
+            self.sums[:, at] += sums + other.n * e
+            self.squares[at] += (2 * sums * e + other.n * e.square()).sum(0)
+            e -= e.mean(0)
+            self.paired[at] += (2 * sums * e + other.n * e.square()).sum(0)
+        for name in ("squares", "paired", "rows"):
+            getattr(self, name).add_(self._of(other, getattr(other, name)))
+        torch.maximum(self.largest, self._of(other, other.largest), out=self.largest)
+        self.n += other.n
+
+    def _chunks(self) -> Iterator[slice]:
+        units = self.rows.numel()
+        return (slice(at, min(at + _CHUNK, units)) for at in range(0, units, _CHUNK))
+
+    def quantities(self) -> dict[str, Tensor]:
+        """See `Statistic.quantities`."""
+        columns, between, error = (torch.empty_like(self.rows) for _ in range(3))
+        for at in self._chunks():
+            c = self.sums[:, at]
+            columns[at] = (self.squares[at] - c.square().sum(0) / self.n).clamp_(min=0)
+            gap = c - c.mean(0)
+            error[at] = (self.paired[at] - gap.square_().sum(0) / self.n).clamp_(min=0)
+            shift = self.shift[:, at].double()
+            k = (shift - shift[0]) + (c - c[0]) / self.n
+            k -= k.mean(0)
+            between[at] = self.n * k.square_().sum(0)
+        return {
+            "rows": self.rows,
+            "columns": columns,
+            "between": between,
+            "error": error,
+            "largest": self.largest,
+        }

@@ -1,0 +1,210 @@
+"""Affine transformations of images, one and a set: matrices that compose and invert."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from tmeasures.errors import TransformationError
+from tmeasures.transformations.base import (
+    Ids,
+    Transformation,
+    TransformationSet,
+    joined,
+)
+from tmeasures.transformations.sampling import (
+    SNAP,
+    Fill,
+    FillArgument,
+    MapCache,
+    Maps,
+    Matrices,
+    as_fill,
+    check_images,
+    coordinates,
+)
+
+
+class AffineTransformation(Transformation):
+    r"""An affine transformation of the last two axes of images, in pixels.
+
+    Content at $p$ goes to $A p$, where $p = (y, x, 1)$ about the centre of the frame,
+    $((h - 1) / 2, (w - 1) / 2)$: the output pixel $q$ is read at $A^{-1} q$, bilinear, and the fill
+    surrounds the frame. Where all pixels are read at whole coordinates (flips, whole shifts,
+    quarter turns of squares) they are copied, bit for bit.
+
+    Args:
+        matrix: $A$, ``(3, 3)``, invertible, last row 0, 0, 1. Kept in float64.
+        fill: Outside the frame: a number, one a channel (axis -3), ``"edge"`` (the nearest pixel)
+            or ``"wrap"`` (the frame repeats).
+        name: Name of the transformation.
+        parameters: Numbers by name.
+
+    Attributes:
+        matrix: ``(3, 3)`` float64, read-only.
+        fill: A float, a tuple of floats or a word.
+        is_identity: The matrix is the identity, to 1e-9.
+
+    Raises:
+        TransformationError: The matrix has another shape, is not finite or singular, or the fill
+            is unknown; on a batch, that it holds no images, or not as many channels as the fill.
+
+    Example:
+        A shear, which no set of this library has:
+
+        >>> import torch
+        >>> shear = AffineTransformation([[1, 0, 0], [1, 1, 0], [0, 0, 1]], name="shear")
+        >>> shear(torch.tensor([[[1.0, 2, 3], [4, 5, 6], [7, 8, 9]]]))
+        tensor([[[2., 3., 0.],
+                 [4., 5., 6.],
+                 [0., 7., 8.]]])
+        >>> shear.inverse().matrix
+        array([[ 1.,  0.,  0.],
+               [-1.,  1.,  0.],
+               [ 0.,  0.,  1.]])
+    """
+
+    def __init__(
+        self,
+        matrix: ArrayLike,
+        fill: FillArgument = 0,
+        *,
+        name: str = "affine",
+        parameters: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(name, parameters)
+        self.fill = as_fill(fill)
+        self.matrix: Matrices = np.array(matrix, dtype=np.float64)
+        self.matrix.flags.writeable = False
+        self._back = _inverted(self.matrix, name)
+        self.is_identity = bool(np.abs(self.matrix - np.eye(3)).max() < SNAP)
+
+    def inverse(self) -> AffineTransformation:
+        """The transformation of the inverse matrix, with the same fill.
+
+        What left the frame does not come back: see `valid`.
+        """
+        return AffineTransformation(self._back, self.fill, name=f"inverse of {self.name}")
+
+    def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
+        check_images(batch, self.fill)
+        size = (batch.shape[-2], batch.shape[-1])
+        maps = Maps.build(self._back[None], self.fill, size, batch.dtype, batch.device)
+        return maps.apply(batch)[:, 0]
+
+    def _carry(self, mask: Tensor) -> Tensor:
+        size = (mask.shape[-2], mask.shape[-1])
+        inside = torch.ones_like(mask)
+        if self.fill != "wrap":
+            at = coordinates(torch.from_numpy(self._back)[None], size)[0]
+            last = at.new_tensor(size)[:, None, None] - 1
+            inside = ((at >= -SNAP) & (at <= last + SNAP)).all(0)
+        if mask.all():
+            return inside
+        fill: Fill = "wrap" if self.fill == "wrap" else 0.0
+        maps = Maps.build(self._back[None], fill, size, torch.float64, mask.device)
+        return inside & (maps.apply((~mask)[None].double())[0, 0] < SNAP)
+
+
+class AffineSet(TransformationSet):
+    """A set of affine transformations with one fill.
+
+    A tile is one call: grids in float64, then in the images' dtype, one a transformation and kept
+    (see `sampling.CACHE_BYTES`); samples are folded into channels. float32 grids place a pixel to
+    about 1e-7 of the frame's size (3e-6 pixels at 28, 3e-5 at 224). The product of two such sets
+    with equal fills is again one: a matrix $B A$ and one interpolation for each pair. With unlike
+    fills the sets are applied one after the other.
+
+    Args:
+        name: Name of the set.
+        transformations: `AffineTransformation` objects, at least one, of equal fill.
+
+    Attributes:
+        matrices: ``(transformation, 3, 3)`` float64.
+        fill: The fill of all of them.
+
+    Raises:
+        TransformationError: Other transformations, or unlike fills.
+
+    Example:
+        >>> import numpy as np
+        >>> matrices = [np.diag([1.0, 1.0 + i / 4, 1.0]) for i in range(3)]
+        >>> AffineSet("stretches", [AffineTransformation(a, "edge") for a in matrices])
+        <stretches: 3 transformations; identity 0; fill edge>
+    """
+
+    _elements: tuple[AffineTransformation, ...]
+
+    def __init__(self, name: str, transformations: Sequence[Transformation]) -> None:
+        super().__init__(name, transformations)
+        for element in self._elements:
+            if not isinstance(element, AffineTransformation):
+                raise TransformationError(
+                    f"found {element!r} in {name!r}, expected an AffineTransformation: use "
+                    "TransformationSet for a mixture."
+                )
+        fills = {t.fill for t in self._elements}
+        if len(fills) > 1:
+            raise TransformationError(
+                f"found the fills {sorted(map(str, fills))} in {name!r}, expected one for all."
+            )
+        self.fill = self._elements[0].fill
+        self.matrices: Matrices = np.stack([t.matrix for t in self._elements])
+        self._backs: Matrices = np.stack([t._back for t in self._elements])
+        self._cache = MapCache()
+
+    def check(self, batch: Tensor) -> None:
+        """Raise unless the items are images that the fill fits."""
+        self.apply(batch, range(1))
+
+    def _apply(self, batch: Tensor, indices: range, ids: Ids, seed: int) -> Tensor:
+        check_images(batch, self.fill)
+        size = (batch.shape[-2], batch.shape[-1])
+        key = (size, batch.dtype, batch.device, indices)
+        maps = self._cache.get(key)
+        if maps is None:
+            backs = self._backs[indices.start : indices.stop]
+            maps = Maps.build(backs, self.fill, size, batch.dtype, batch.device)
+            self._cache.put(key, maps)
+        return maps.apply(batch)
+
+    def _subset(self, name: str, elements: Sequence[Transformation]) -> TransformationSet:
+        return AffineSet(name, elements)
+
+    def __mul__(self, other: TransformationSet) -> TransformationSet:
+        """One matrix a pair where the fills are equal."""
+        if not isinstance(other, AffineSet) or other.fill != self.fill:
+            return super().__mul__(other)
+        products = [_product(a, b) for a in self._elements for b in other._elements]
+        return AffineSet(f"{self.name} * {other.name}", products)
+
+    def _facts(self) -> list[str]:
+        return [*super()._facts(), f"fill {self.fill}"]
+
+
+def _product(first: AffineTransformation, second: AffineTransformation) -> AffineTransformation:
+    name, parameters = joined(first, second)
+    matrix = second.matrix @ first.matrix
+    return AffineTransformation(matrix, first.fill, name=name, parameters=parameters)
+
+
+def _inverted(matrix: Matrices, name: str) -> Matrices:
+    if matrix.shape != (3, 3) or not np.array_equal(matrix[2], [0, 0, 1]):
+        raise TransformationError(
+            f"found the matrix {matrix.tolist()} for {name!r}, expected (3, 3) with the last row "
+            "0, 0, 1."
+        )
+    # A condition number, not a determinant: scaling by 1e-6 is small, not singular.
+    regular = np.isfinite(matrix).all() and np.linalg.cond(matrix[:2, :2]) < 1e12
+    with np.errstate(over="ignore"):
+        back = np.linalg.inv(matrix) if regular else np.full((3, 3), np.nan)
+    if not np.isfinite(back).all():
+        raise TransformationError(
+            f"found the matrix {matrix.tolist()} for {name!r}, expected finite numbers and an "
+            "invertible matrix: no scale may be 0."
+        )
+    return np.asarray(back, dtype=np.float64)

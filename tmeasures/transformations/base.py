@@ -1,0 +1,384 @@
+"""Transformation and TransformationSet: callables on a batch, one by one and a tile at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from tmeasures.errors import TransformationError
+
+Ids = NDArray[np.int64]
+HALF = (torch.float16, torch.bfloat16)
+
+
+def prepare(batch: Tensor) -> Tensor:
+    """The batch in the dtype transformations work in: uint8 as float32 / 255, halves as float32."""
+    if not isinstance(batch, Tensor) or batch.ndim == 0:
+        found = f"shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
+        raise TransformationError(f"found {found}, expected a tensor (batch, *item).")
+    if batch.dtype == torch.uint8:
+        return batch.to(torch.float32) / 255
+    return batch.to(torch.float32) if batch.dtype in HALF else batch
+
+
+def draw_seed(*keys: int) -> int:
+    """A 64-bit seed, independent for each tuple of non-negative keys."""
+    return int(np.random.SeedSequence(keys).generate_state(1, np.uint64)[0])
+
+
+class Transformation(ABC):
+    """A callable on a batch, ``(batch, *item) -> (batch, *item')``, with a name and parameters.
+
+    Elements of a `TransformationSet` are of this type. A uint8 batch becomes float32 / 255, float16
+    and bfloat16 become float32.
+
+    Args:
+        name: Short and readable, as it should stand on a plot's axis.
+        parameters: What distinguishes it from others of its set, numbers by name.
+
+    Attributes:
+        name: As given.
+        parameters: As given, read-only.
+        is_identity: Whether it returns every batch as it is.
+
+    Example:
+        >>> import torch
+        >>> from tmeasures.transformations import rotations
+        >>> quarter = rotations(4)[1]
+        >>> quarter
+        <rotation 90°>
+        >>> quarter(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]))
+        tensor([[[2., 4.],
+                 [1., 3.]]])
+    """
+
+    is_identity: bool = False
+
+    def __init__(self, name: str, parameters: Mapping[str, float] | None = None) -> None:
+        self.name = name
+        self.parameters: Mapping[str, float] = MappingProxyType(dict(parameters or {}))
+
+    def __call__(self, batch: Tensor, *, ids: ArrayLike | None = None, seed: int = 0) -> Tensor:
+        """The transformed batch; ``ids`` and ``seed`` matter to random transformations only."""
+        batch = prepare(batch)
+        return self._apply(batch, check_ids(ids, len(batch)), seed)
+
+    def inverse(self) -> Transformation:
+        """The transformation that undoes this one.
+
+        Raises:
+            TransformationError: It has none.
+        """
+        raise TransformationError(
+            f"{self.name!r} has no inverse: use a set whose transformations have one."
+        )
+
+    def valid(self, size: tuple[int, int]) -> Tensor:
+        """Where the output is read from inside the input's frame: bool ``(y, x)`` of this size.
+
+        True everywhere for transformations that move nothing, and for callables, of which nothing
+        is known. ``t.inverse().valid(size)`` is the mask of maps that ``t.inverse()`` warped back.
+        """
+        return self._carry(torch.ones(size, dtype=torch.bool))
+
+    @abstractmethod
+    def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
+        """The transformation of a prepared batch."""
+
+    def _carry(self, mask: Tensor) -> Tensor:
+        """Where pixels end up that are valid before it; stays in place unless overridden."""
+        return mask
+
+    def __repr__(self) -> str:
+        """Its name."""
+        return f"<{self.name}>"
+
+
+class TransformationSet(Sequence[Transformation]):
+    """An ordered set of transformations that applies itself to a batch, a tile in one call.
+
+    A sequence: indexing gives a `Transformation`, a slice gives a set. ``a * b`` is the set of all
+    products, a first, then b; a's index is the slow one, so ``(a * b)[i * len(b) + j]`` does
+    ``a[i]``, then ``b[j]``. Its inverses undo b first.
+
+    Args:
+        name: Name of the set.
+        transformations: Its elements, at least one.
+
+    Attributes:
+        name: As given.
+
+    Raises:
+        TransformationError: No elements, or something that is not a `Transformation`.
+
+    Example:
+        >>> import torch
+        >>> from tmeasures.transformations import flips, rotations
+        >>> both = rotations(4) * flips()
+        >>> both
+        <rotations(4) * flips: 16 transformations; angle 0 to 270; flip_y 0 to 1; flip_x 0 to 1; \
+identity 0; fill 0.0>
+        >>> both[5]
+        <rotation 90° · flip left-right>
+        >>> both.apply(torch.rand(3, 1, 8, 8), range(4, 10)).shape
+        torch.Size([3, 6, 1, 8, 8])
+    """
+
+    def __init__(self, name: str, transformations: Sequence[Transformation]) -> None:
+        self.name = name
+        self._elements = tuple(transformations)
+        if not self._elements:
+            raise TransformationError(f"found no transformations in {name!r}, expected at least 1.")
+        for element in self._elements:
+            if not isinstance(element, Transformation):
+                raise TransformationError(
+                    f"found {type(element).__name__} in {name!r}, expected a Transformation: "
+                    "wrap callables by tm.transformations([...])."
+                )
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each transformation."""
+        return [t.name for t in self._elements]
+
+    @cached_property
+    def parameters(self) -> dict[str, NDArray[np.float64]]:
+        """One float64 array ``(transformation,)`` a parameter, NaN where one lacks it."""
+        keys = dict.fromkeys(key for t in self._elements for key in t.parameters)
+        return {
+            key: np.array([t.parameters.get(key, np.nan) for t in self._elements]) for key in keys
+        }
+
+    @cached_property
+    def identity(self) -> int | None:
+        """Index of the first identity, or None where the set has none."""
+        return next((i for i, t in enumerate(self._elements) if t.is_identity), None)
+
+    def apply(
+        self,
+        batch: Tensor,
+        indices: range | None = None,
+        *,
+        ids: ArrayLike | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Apply a run of consecutive transformations to each sample of a batch.
+
+        uint8 input becomes float32 / 255, float16 and bfloat16 become float32, float32 and float64
+        stay. The work is done on the batch's device; the result shares no memory with the batch.
+
+        Args:
+            batch: ``(sample, *item)``.
+            indices: Consecutive indices of transformations; None is all.
+            ids: The samples' positions in the data set, ``(sample,)``; random transformations draw
+                from (seed, id, transformation), so that results do not depend on the batches. None
+                counts from 0.
+            seed: Non-negative.
+
+        Returns:
+            ``(sample, transformation, *item)``, contiguous; the item may change its size.
+
+        Raises:
+            TransformationError: The batch, indices or ids do not fit.
+        """
+        indices = range(len(self)) if indices is None else indices
+        inside = 0 <= indices.start < indices.stop <= len(self)
+        if not (isinstance(indices, range) and inside and indices.step == 1):
+            raise TransformationError(
+                f"found indices {indices!r}, expected a range of step 1 within 0 to {len(self)}."
+            )
+        batch = prepare(batch)
+        return self._apply(batch, indices, check_ids(ids, len(batch)), seed)
+
+    def check(self, batch: Tensor) -> None:
+        """Find out on a small batch whether the set can be applied to such samples.
+
+        The engine calls it once with 2 samples before it starts. It costs nothing here; sets of
+        callables run each of them twice.
+
+        Args:
+            batch: ``(sample, *item)``, a few samples.
+
+        Raises:
+            TransformationError: The set cannot be applied to such items.
+        """
+
+    def _apply(self, batch: Tensor, indices: range, ids: Ids, seed: int) -> Tensor:
+        elements = self._elements[indices.start : indices.stop]
+        outputs = [t._apply(batch, ids, seed) for t in elements]
+        for element, output in zip(elements, outputs, strict=True):
+            if output.shape != outputs[0].shape:
+                raise TransformationError(
+                    f"{elements[0].name!r} gives items {tuple(outputs[0].shape[1:])} but "
+                    f"{element.name!r} gives {tuple(output.shape[1:])}: those of one set must "
+                    "agree, so crop or resize to one size."
+                )
+        return torch.stack(outputs, 1)
+
+    def _subset(self, name: str, elements: Sequence[Transformation]) -> TransformationSet:
+        return TransformationSet(name, elements)
+
+    def __mul__(self, other: TransformationSet) -> TransformationSet:
+        """All products: an element of this set, then one of the other."""
+        if not isinstance(other, TransformationSet):
+            return NotImplemented
+        return ProductSet(self, other)
+
+    def __len__(self) -> int:
+        """m, the number of transformations."""
+        return len(self._elements)
+
+    def __iter__(self) -> Iterator[Transformation]:
+        """The transformations in order."""
+        return iter(self._elements)
+
+    @overload
+    def __getitem__(self, index: int) -> Transformation: ...
+    @overload
+    def __getitem__(self, index: slice) -> TransformationSet: ...
+    def __getitem__(self, index: int | slice) -> Transformation | TransformationSet:
+        """A transformation, or the set of a slice."""
+        if not isinstance(index, slice):
+            return self._elements[index]
+        bounds = ("" if b is None else str(b) for b in (index.start, index.stop, index.step))
+        name = f"({self.name})" if " * " in self.name else self.name
+        return self._subset(f"{name}[{':'.join(bounds).removesuffix(':')}]", self._elements[index])
+
+    def _facts(self) -> list[str]:
+        spans = [f"{k} {np.nanmin(v):g} to {np.nanmax(v):g}" for k, v in self.parameters.items()]
+        identity = "no identity" if self.identity is None else f"identity {self.identity}"
+        count = "1 transformation" if len(self) == 1 else f"{len(self)} transformations"
+        return [count, *spans, identity]
+
+    def __repr__(self) -> str:
+        """Name, size, ranges of the parameters, index of the identity."""
+        return f"<{self.name}: {'; '.join(self._facts())}>"
+
+
+class Identity(Transformation):
+    """The identity; it takes items of any shape and dtype."""
+
+    is_identity = True
+
+    def __init__(self) -> None:
+        super().__init__("identity")
+
+    def inverse(self) -> Identity:
+        """Itself."""
+        return self
+
+    def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
+        return batch
+
+
+def identity() -> TransformationSet:
+    """The set of the identity alone, m = 1: what is measured where no transformations are given.
+
+    Items of any shape pass, token ids unchanged; uint8 becomes float32 / 255 as in every set.
+
+    Example:
+        >>> import torch
+        >>> identity()
+        <identity: 1 transformation; identity 0>
+        >>> identity().apply(torch.arange(3)[:, None])
+        tensor([[[0]],
+        <BLANKLINE>
+                [[1]],
+        <BLANKLINE>
+                [[2]]])
+    """
+    return TransformationSet("identity", [Identity()])
+
+
+class ProductTransformation(Transformation):
+    """One transformation, then another.
+
+    ``salt`` is the first one's index: two random factors draw independently of each other.
+    """
+
+    def __init__(self, first: Transformation, second: Transformation, salt: int = 0) -> None:
+        super().__init__(*joined(first, second))
+        self.first, self.second, self._salt = first, second, salt
+        self.is_identity = first.is_identity and second.is_identity
+
+    def inverse(self) -> ProductTransformation:
+        """The inverses in reverse order; each factor needs one."""
+        return ProductTransformation(self.second.inverse(), self.first.inverse())
+
+    def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
+        between = self.first._apply(batch, ids, seed)
+        return self.second._apply(between, ids, draw_seed(seed, self._salt))
+
+    def _carry(self, mask: Tensor) -> Tensor:
+        return self.second._carry(self.first._carry(mask))
+
+
+class ProductSet(TransformationSet):
+    """All products of two sets, applied one after the other."""
+
+    def __init__(self, first: TransformationSet, second: TransformationSet) -> None:
+        products = [ProductTransformation(a, b, i) for i, a in enumerate(first) for b in second]
+        super().__init__(f"{first.name} * {second.name}", products)
+        self._first, self._second = first, second
+
+    def check(self, batch: Tensor) -> None:
+        """Check the first set on the batch, the second on its result."""
+        self._first.check(batch)
+        self._second.check(self._first.apply(batch, range(1))[:, 0])
+
+    def _apply(self, batch: Tensor, indices: range, ids: Ids, seed: int) -> Tensor:
+        width = len(self._second)
+        rows = range(indices.start // width, (indices.stop - 1) // width + 1)
+        between = self._first._apply(batch, rows, ids, seed)
+        outputs = []
+        for k, row in enumerate(rows):
+            start = max(indices.start - row * width, 0)
+            columns = range(start, min(indices.stop - row * width, width))
+            outputs.append(self._second._apply(between[:, k], columns, ids, draw_seed(seed, row)))
+        return torch.cat(outputs, 1)
+
+
+def joined(first: Transformation, second: Transformation) -> tuple[str, dict[str, float]]:
+    """Name and parameters of a product; a parameter that both have gets a number the second time.
+
+    Identities are not named in a product.
+    """
+    names = [t.name for t in (first, second) if not t.is_identity]
+    parameters = dict(first.parameters)
+    for key, value in second.parameters.items():
+        free, count = key, 1
+        while free in parameters:
+            count += 1
+            free = f"{key}_{count}"
+        parameters[free] = value
+    return " · ".join(names) or first.name, parameters
+
+
+def check_ids(ids: ArrayLike | None, count: int) -> Ids:
+    """The ids as an array, one a sample."""
+    array = np.arange(count) if ids is None else np.asarray(ids)
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise TransformationError(
+            f"found ids of shape {array.shape} and dtype {array.dtype}, expected one integer for "
+            f"each of the {count} samples."
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def finite(value: Any, what: str) -> list[float]:
+    """A non-empty sequence of finite numbers as a list of floats."""
+    try:
+        numbers = [float(v) for v in value]
+    except (TypeError, ValueError):
+        numbers = []
+    if not numbers or not np.isfinite(numbers).all():
+        raise TransformationError(f"found {what}={value!r}, expected one or more finite numbers.")
+    return numbers

@@ -1,0 +1,212 @@
+"""Any callables as a set of transformations."""
+
+from __future__ import annotations
+
+import random as python_random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tmeasures.errors import TransformationError
+from tmeasures.transformations.base import (
+    Ids,
+    Transformation,
+    TransformationSet,
+    draw_seed,
+    prepare,
+)
+
+Function = Callable[[Any], Any]
+On = Literal["batch", "item"]
+
+
+class CallableTransformation(Transformation):
+    """A callable as a transformation; made by `transformations`.
+
+    ``key`` is its index in the set that it was made for: a slice draws the same numbers.
+    """
+
+    def __init__(
+        self, name: str, function: Function, inverse: Function | None, on: On, key: int | None
+    ) -> None:
+        super().__init__(name)
+        self._function, self._inverse, self._on, self._key = function, inverse, on, key
+
+    def inverse(self) -> Transformation:
+        """The callable given as its inverse, on batches or items as the callable itself."""
+        if self._inverse is None:
+            return super().inverse()
+        name = f"inverse of {self.name}"
+        return CallableTransformation(name, self._inverse, self._function, self._on, self._key)
+
+    def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
+        if self._key is None:
+            return self._call(batch)
+        with _generators(batch.device) as reseed:
+            outputs = []
+            for row, sample_id in enumerate(ids.tolist()):
+                reseed(draw_seed(seed, sample_id, self._key))
+                outputs.append(self._call(batch[row : row + 1]))
+        return torch.cat(outputs)
+
+    def _call(self, batch: Tensor) -> Tensor:
+        if self._on == "item":
+            return torch.stack([self._tensor(self._function(item), batch) for item in batch])
+        output = self._tensor(self._function(batch), batch)
+        if output.ndim == 0 or len(output) != len(batch):
+            raise TransformationError(
+                f"{self.name!r} turns a batch of {len(batch)} into shape {tuple(output.shape)}, "
+                "expected (batch, *item) of the same batch size: use on='item' for a callable of "
+                "one item."
+            )
+        return output
+
+    def _tensor(self, output: object, batch: Tensor) -> Tensor:
+        if isinstance(output, np.ndarray):
+            output = torch.as_tensor(np.ascontiguousarray(output), device=batch.device)
+        if not isinstance(output, Tensor):
+            raise TransformationError(
+                f"{self.name!r} returns {type(output).__name__}, expected a tensor or an array."
+            )
+        both = output.is_floating_point() and batch.is_floating_point()
+        return output.to(batch.dtype) if both else output
+
+    def check(self, batch: Tensor) -> None:
+        """Raise if it changes its input, or gives two results for one input."""
+        ids, given = np.arange(len(batch)), batch.clone()
+        first = self._apply(given, ids, 0).clone()
+        if not _same(given, batch):
+            raise TransformationError(
+                f"{self.name!r} changes its input in place: return a new tensor instead."
+            )
+        if not _same(first, self._apply(given, ids, 0)):
+            advice = "pass random=True" if self._key is None else "draw from the global generators"
+            raise TransformationError(
+                f"{self.name!r} gives two results for one input, expected one: {advice}."
+            )
+
+
+class CallableSet(TransformationSet):
+    """A set of callables; made by `transformations`."""
+
+    _elements: tuple[CallableTransformation, ...]
+
+    def check(self, batch: Tensor) -> None:
+        """Call each callable twice and compare, and compare the shapes of all."""
+        batch = prepare(batch)
+        for element in self._elements:
+            element.check(batch)
+        self.apply(batch)
+
+    def _subset(self, name: str, elements: Sequence[Transformation]) -> TransformationSet:
+        return CallableSet(name, elements)
+
+
+def transformations(
+    callables: Sequence[Function],
+    *,
+    on: On = "batch",
+    random: bool = False,
+    names: Sequence[str] | None = None,
+    inverses: Sequence[Function | None] | None = None,
+) -> TransformationSet:
+    """A set of any callables, from arrays to arrays or from tensors to tensors.
+
+    Tensors lie on the model's device; uint8 arrives as float32 / 255, float16 and bfloat16 as
+    float32. A callable may return an array, and may change the item's size and shape, as long as
+    all of the set agree. Floating results are cast to the dtype of the input. It must not write to
+    its input. None counts as the identity.
+
+    Args:
+        callables: At least one.
+        on: ``"batch"``: ``f((batch, *item))`` gives ``(batch, *item')``. ``"item"``: ``f(item)``
+            for each item, the results stacked.
+        random: Whether the callables draw from the global generators of torch, numpy or Python.
+            Each is then called for one sample at a time (also with ``on="batch"``: a batch of one),
+            the generators seeded by (seed, sample id, transformation) and put back afterwards: the
+            draws do not depend on the batches, and no random state outside changes. Generators of
+            the callables' own are not seeded.
+        names: Names, one a callable; None takes ``__name__``, or t0, t1, ...
+        inverses: The inverses, one a callable, None where there is none; of the same kind.
+
+    Raises:
+        TransformationError: Nothing callable, an empty sequence, or lengths that differ; when
+            checked or applied, a result that is not an array, of another batch size, that differs
+            from call to call (see ``random``), or shapes that differ within the set.
+
+    Example:
+        >>> import torch
+        >>> def darker(x):
+        ...     return x / 2
+        >>> both = transformations([darker, lambda x: x**2], inverses=[lambda x: 2 * x, None])
+        >>> both.names
+        ['darker', 't1']
+        >>> both.apply(torch.tensor([[0.5], [1.0]]))[..., 0]
+        tensor([[0.2500, 0.2500],
+                [0.5000, 1.0000]])
+        >>> both[0].inverse()(torch.tensor([[0.25]]))
+        tensor([[0.5000]])
+        >>> noise = transformations([lambda x: x + torch.randn_like(x)] * 4, random=True)
+        >>> noise.apply(torch.zeros(2, 8), ids=[7, 3]).shape
+        torch.Size([2, 4, 8])
+    """
+    if callable(callables) or not isinstance(callables, Sequence) or not callables:
+        raise TransformationError(
+            f"found {callables!r}, expected a sequence of one or more callables."
+        )
+    if on not in ("batch", "item"):
+        raise TransformationError(f"found on={on!r}, expected 'batch' or 'item'.")
+    names = [_name(f, i) for i, f in enumerate(callables)] if names is None else names
+    inverses = [None] * len(callables) if inverses is None else inverses
+    for what, given in (("names", names), ("inverses", inverses)):
+        if len(given) != len(callables):
+            raise TransformationError(
+                f"found {len(given)} {what} for {len(callables)} callables, expected one for each."
+            )
+    for f in (*callables, *(back for back in inverses if back is not None)):
+        if not callable(f):
+            raise TransformationError(f"found {f!r}, expected a callable.")
+    rows = enumerate(zip(names, callables, inverses, strict=True))
+    elements = [
+        CallableTransformation(name, f, back, on, i if random else None)
+        for i, (name, f, back) in rows
+    ]
+    return CallableSet(f"transformations({len(elements)})", elements)
+
+
+def _name(function: Function, index: int) -> str:
+    name = getattr(function, "__name__", "<none>")
+    return f"t{index}" if name.startswith("<") else name
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+@contextmanager
+def _generators(device: torch.device) -> Iterator[Callable[[int], None]]:
+    """A function that seeds the global generators, which are put back at the end."""
+    ours = [torch.default_generator]
+    if device.type == "cuda":
+        ours.append(torch.cuda.default_generators[device.index])
+    states = [g.get_state() for g in ours]
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    python_state = python_random.getstate()
+
+    def reseed(seed: int) -> None:
+        for generator in ours:
+            generator.manual_seed(seed)
+        np.random.seed([seed >> 32, seed & 0xFFFFFFFF])  # noqa: NPY002
+        python_random.seed(seed)
+
+    try:
+        yield reseed
+    finally:
+        for generator, state in zip(ours, states, strict=True):
+            generator.set_state(state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        python_random.setstate(python_state)

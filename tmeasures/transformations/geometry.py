@@ -1,0 +1,249 @@
+"""Sets of affine transformations: rotations, scalings, translations, flips, the paper's product."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index as as_index
+from typing import cast
+
+import numpy as np
+
+from tmeasures.errors import TransformationError
+from tmeasures.transformations.affine import AffineSet, AffineTransformation
+from tmeasures.transformations.base import finite
+from tmeasures.transformations.sampling import FillArgument, Matrices
+
+DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25)
+PIXELS = (1.0, 2.0, 4.0)
+
+
+def rotations(n: int | Sequence[float] = 16, *, fill: FillArgument = 0) -> AffineSet:
+    r"""Rotations about the centre of the frame, by angles of a full turn in equal steps.
+
+    $A = \begin{pmatrix} \cos a & -\sin a \\ \sin a & \cos a \end{pmatrix}$ on $(y, x)$ in pixels,
+    the angles $360 i / n$ degrees. Positive angles turn as ``torch.rot90(x, 1, (-2, -1))`` does:
+    counterclockwise with y downwards. Quarter turns of square images are exact; other frames are
+    turned about their centre and cropped. Inverse: the angle $-a$. The first is the identity.
+
+    Args:
+        n: How many, or the angles themselves in degrees.
+        fill: Outside the frame: a number, one a channel, ``"edge"`` or ``"wrap"``.
+
+    Raises:
+        TransformationError: n < 1, no angles or an unknown fill.
+
+    Source:
+        Quiroga (2020): 16 angles.
+
+    Example:
+        >>> import torch
+        >>> rotations(16)
+        <rotations(16): 16 transformations; angle 0 to 337.5; identity 0; fill 0.0>
+        >>> images = torch.rand(5, 3, 28, 28)
+        >>> tile = rotations(16).apply(images)
+        >>> tile.shape
+        torch.Size([5, 16, 3, 28, 28])
+        >>> torch.equal(tile[:, 4], torch.rot90(images, 1, (-2, -1)))
+        True
+        >>> rotations([-10, 0, 10]).identity
+        1
+    """
+    if isinstance(n, Sequence | np.ndarray):
+        angles = finite(n, "angles")
+    else:
+        try:
+            count = as_index(n)
+        except TypeError:
+            count = 0
+        if count < 1:
+            raise TransformationError(f"found n={n!r}, expected a number of rotations from 1 on.")
+        angles = [360 * i / count for i in range(count)]
+    return AffineSet(
+        f"rotations({len(angles)})",
+        [
+            AffineTransformation(
+                _rotation(a), fill, name=f"rotation {a:g}°", parameters={"angle": a}
+            )
+            for a in angles
+        ],
+    )
+
+
+def _rotation(angle: float) -> Matrices:
+    # cos(pi / 2) is 6e-17 in floating point: quarter turns would miss the pixels.
+    turn = np.deg2rad(angle % 360)
+    exact = {0.0: (1.0, 0.0), 90.0: (0.0, 1.0), 180.0: (-1.0, 0.0), 270.0: (0.0, -1.0)}
+    cos, sin = exact.get(angle % 360, (np.cos(turn), np.sin(turn)))
+    return np.array([[cos, 0 - sin, 0], [sin, cos, 0], [0, 0, 1]])
+
+
+def scalings(factors: Sequence[float] = FACTORS, *, fill: FillArgument = 0) -> AffineSet:
+    r"""Scalings about the centre of the frame; a factor multiplies the size of the content.
+
+    $A = \mathrm{diag}(s, s)$: $s = 2$ shows the middle half of the frame, twice as large; $s = 1/2$
+    the whole frame, half as large, in the fill. No smoothing goes before the bilinear reading.
+    Inverse: the factor $1 / s$. The identity is the factor 1, where it is one of them.
+
+    Args:
+        factors: Positive numbers.
+        fill: Outside the frame: a number, one a channel, ``"edge"`` or ``"wrap"``.
+
+    Raises:
+        TransformationError: No factors, one that is not positive or finite, an unknown fill.
+
+    Source:
+        Quiroga (2020): .5 .6 .7 .8 .9 1 1.05 1.1 1.15 1.2 1.25.
+
+    Example:
+        >>> import torch
+        >>> scalings()
+        <scalings(11): 11 transformations; scale 0.5 to 1.25; identity 5; fill 0.0>
+        >>> scalings([2.0]).apply(torch.tensor([[[0.0, 0, 0, 0], [0, 1, 1, 0]] * 2]))[0, 0]
+        tensor([[0.5625, 0.7500, 0.7500, 0.5625],
+                [0.5625, 0.7500, 0.7500, 0.5625],
+                [0.1875, 0.2500, 0.2500, 0.1875],
+                [0.1875, 0.2500, 0.2500, 0.1875]])
+    """
+    scales = finite(factors, "factors")
+    if min(scales) <= 0:
+        raise TransformationError(
+            f"found the factor {min(scales):g}, expected positive ones: use flips() to mirror."
+        )
+    return AffineSet(
+        f"scalings({len(scales)})",
+        [
+            AffineTransformation(
+                np.diag([s, s, 1.0]), fill, name=f"scale {s:g}", parameters={"scale": s}
+            )
+            for s in scales
+        ],
+    )
+
+
+def translations(
+    pixels: Sequence[float] | None = None,
+    *,
+    offsets: Sequence[tuple[float, float]] | None = None,
+    fill: FillArgument = 0,
+) -> AffineSet:
+    r"""Translations by ``(dy, dx)``: the content moves down and right by so many pixels.
+
+    Each of the 8 directions, diagonals too, by each number of pixels; the direction is the slow
+    index, and a diagonal one moves by that many pixels along both axes. Whole shifts are exact.
+    Inverse: $(-dy, -dx)$. There is no identity in the paper's set, nor in any set made from
+    ``pixels``; give ``offsets`` with ``(0, 0)`` for one.
+
+    Args:
+        pixels: Positive distances; None is 1, 2 and 4.
+        offsets: Pairs ``(dy, dx)``, in place of directions and distances.
+        fill: Outside the frame: a number, one a channel, ``"edge"`` or ``"wrap"``.
+
+    Raises:
+        TransformationError: Nothing given, not positive or finite numbers, both ways at once, an
+            unknown fill.
+
+    Source:
+        Quiroga (2020): 8 directions by 1, 2 and 4 pixels, 24 in all.
+
+    Example:
+        >>> import torch
+        >>> translations()
+        <translations(24): 24 transformations; dy -4 to 4; dx -4 to 4; no identity; fill 0.0>
+        >>> down = translations(offsets=[(0, 0), (1, 0)], fill="edge")[1]
+        >>> down(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]))
+        tensor([[[1., 2.],
+                 [1., 2.]]])
+    """
+    if offsets is None:
+        distances = finite(PIXELS if pixels is None else pixels, "pixels")
+        if min(distances) <= 0:
+            raise TransformationError(
+                f"found a distance of {min(distances):g} pixels, expected positive ones: give "
+                "offsets=[(0, 0), ...] for an identity."
+            )
+        shifts = [(dy * p, dx * p) for dy, dx in DIRECTIONS for p in distances]
+    elif pixels is not None:
+        raise TransformationError("found both pixels and offsets, expected one of them.")
+    elif np.ndim(offsets) != 2 or np.shape(offsets)[1] != 2:
+        raise TransformationError(f"found offsets={offsets!r}, expected one or more (dy, dx).")
+    else:
+        flat = finite(np.ravel(offsets), "offsets")
+        shifts = list(zip(flat[::2], flat[1::2], strict=True))
+    return AffineSet(
+        f"translations({len(shifts)})",
+        [
+            AffineTransformation(
+                np.array([[1, 0, dy], [0, 1, dx], [0, 0, 1]]),
+                fill,
+                name=f"translation ({dy:g}, {dx:g})",
+                parameters={"dy": dy, "dx": dx},
+            )
+            for dy, dx in shifts
+        ],
+    )
+
+
+def flips(*, fill: FillArgument = 0) -> AffineSet:
+    """The identity, left-right, up-down, and both (half a turn); all exact, each its own inverse.
+
+    Args:
+        fill: Nothing lies outside the frame here; products need sets of equal fill to be one
+            interpolation.
+
+    Raises:
+        TransformationError: An unknown fill.
+
+    Example:
+        >>> import torch
+        >>> flips().names
+        ['identity', 'flip left-right', 'flip up-down', 'flip both']
+        >>> flips().apply(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]))[0, 1]
+        tensor([[2., 1.],
+                [4., 3.]])
+    """
+    named = {
+        "identity": (0, 0),
+        "flip left-right": (0, 1),
+        "flip up-down": (1, 0),
+        "flip both": (1, 1),
+    }
+    return AffineSet(
+        "flips",
+        [
+            AffineTransformation(
+                np.diag([1 - 2 * y, 1 - 2 * x, 1]),
+                fill,
+                name=name,
+                parameters={"flip_y": y, "flip_x": x},
+            )
+            for name, (y, x) in named.items()
+        ],
+    )
+
+
+def combined(*, fill: FillArgument = 0) -> AffineSet:
+    """The paper's combined set: ``rotations(16) * scalings() * translations()``, 4224 in all.
+
+    Each is one matrix and one interpolation: rotated, then scaled, then moved, so that a shift
+    is in pixels of the output. Inverses are true matrix inverses. There is no identity, as the
+    paper's translations have none.
+
+    Args:
+        fill: Outside the frame: a number, one a channel, ``"edge"`` or ``"wrap"``.
+
+    Raises:
+        TransformationError: An unknown fill.
+
+    Source:
+        Quiroga (2020).
+
+    Example:
+        >>> combined()
+        <combined: 4224 transformations; angle 0 to 337.5; scale 0.5 to 1.25; dy -4 to 4; \
+dx -4 to 4; no identity; fill 0.0>
+        >>> combined()[264].name
+        'rotation 22.5° · scale 0.5 · translation (-1, -1)'
+    """
+    product = rotations(fill=fill) * scalings(fill=fill) * translations(fill=fill)
+    return AffineSet("combined", cast(AffineSet, product)._elements)

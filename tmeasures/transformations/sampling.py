@@ -1,0 +1,280 @@
+"""How images are read at the coordinates of an affine transformation.
+
+A matrix acts on ``(y, x, 1)`` in pixels about the centre of the frame; its inverse says where each
+output pixel is read. A tile needs one grid a transformation: samples are folded into channels.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tmeasures.errors import TransformationError
+from tmeasures.transformations.base import finite, prepare
+
+Fill = float | tuple[float, ...] | str
+FillArgument = float | Sequence[float] | str
+Size = tuple[int, int]
+Matrices = NDArray[np.float64]
+
+SNAP = 1e-9
+"""Coordinates this near to a whole pixel, in pixels, are meant to be whole."""
+
+CACHE_BYTES = 256 * 2**20
+"""The most that the grids kept by one set may take; those used longest ago leave first."""
+
+
+def as_fill(fill: FillArgument) -> Fill:
+    """A fill in the form in which fills are compared: a float, a tuple of floats, or a word."""
+    if isinstance(fill, str):
+        if fill in ("edge", "wrap"):
+            return fill
+    elif np.ndim(fill) == 1:
+        return tuple(finite(fill, "fill"))
+    elif np.ndim(fill) == 0 and isinstance(fill, int | float | np.number) and np.isfinite(fill):
+        return float(fill)
+    raise TransformationError(
+        f"found fill={fill!r}, expected a finite number, one for each channel, 'edge' or 'wrap'."
+    )
+
+
+def check_images(images: Tensor, fill: Fill) -> None:
+    """Raise unless these are ``(sample, *item)`` images that the fill fits."""
+    if not images.is_floating_point():
+        raise TransformationError(
+            f"found dtype {str(images.dtype).removeprefix('torch.')}, expected floating or uint8 "
+            "images: for other inputs use tm.transformations([...])."
+        )
+    shape = tuple(images.shape[1:])
+    if len(shape) < 2:
+        raise TransformationError(
+            f"found items of shape {shape}, expected images whose last two axes are y, x."
+        )
+    if isinstance(fill, tuple) and (len(shape) < 3 or shape[-3] != len(fill)):
+        raise TransformationError(
+            f"found items of shape {shape} and a fill for {len(fill)} channels, expected "
+            f"(..., {len(fill)}, y, x): give one number or one a channel."
+        )
+
+
+def coordinates(back: Tensor, size: Size) -> Tensor:
+    """Where each output pixel is read: ``(transformation, 2, y, x)``, rows then columns, in pixels.
+
+    Args:
+        back: Matrices from output to input, ``(transformation, 3, 3)``.
+        size: Height and width of the frame.
+    """
+    centre = back.new_tensor([(n - 1) / 2 for n in size])
+    y = torch.arange(size[0], dtype=back.dtype, device=back.device) - centre[0]
+    x = torch.arange(size[1], dtype=back.dtype, device=back.device) - centre[1]
+    rows, columns, offset = back[:, :2, :, None, None].unbind(2)
+    return rows * y[:, None] + columns * x + (offset + centre[:, None, None])
+
+
+def grids(at: Tensor, fill: Fill, dtype: torch.dtype) -> Tensor:
+    """The coordinates as grids ``(transformation, y, x, 2)`` for `sample`."""
+    before, after = (0, 0) if fill == "edge" else (0, 1) if fill == "wrap" else (1, 1)
+    padded = _size(at) + (before + after)
+    grid = (2 * (_bounded(at, fill) + before) + 1) / padded - 1
+    return grid.flip(1).permute(0, 2, 3, 1).contiguous().to(dtype)
+
+
+def _size(at: Tensor) -> Tensor:
+    return at.new_tensor(at.shape[-2:])[:, None, None]
+
+
+def _bounded(at: Tensor, fill: Fill) -> Tensor:
+    """Coordinates with the same content at most one pixel outside the frame."""
+    if fill == "wrap":
+        return torch.remainder(at, _size(at))
+    margin = 0 if fill == "edge" else 1
+    return torch.minimum(at.clamp(min=-margin), _size(at) - 1 + margin)
+
+
+def sample(images: Tensor, grid: Tensor, fill: Fill) -> Tensor:
+    """Images ``(sample, *item)`` read at grids: ``(sample, transformation, *item)``, a view."""
+    padded = _pad(images, fill)
+    folded = padded.reshape(1, -1, *padded.shape[-2:]).expand(len(grid), -1, -1, -1)
+    out = F.grid_sample(folded, grid, padding_mode="border", align_corners=False)
+    return out.view(len(grid), *images.shape).transpose(0, 1)
+
+
+def _pad(images: Tensor, fill: Fill) -> Tensor:
+    if fill == "edge":
+        return images
+    if fill == "wrap":
+        images = torch.cat([images, images[..., :1, :]], -2)
+        return torch.cat([images, images[..., :1]], -1)
+    height, width = images.shape[-2:]
+    padded = images.new_empty(*images.shape[:-2], height + 2, width + 2)
+    padded[...] = _values(images, fill)
+    padded[..., 1:-1, 1:-1] = images
+    return padded
+
+
+def _values(images: Tensor, fill: Fill) -> Tensor | float:
+    return images.new_tensor(fill)[:, None, None] if isinstance(fill, tuple) else float(fill)
+
+
+def whole(back: Matrices, size: Size) -> NDArray[np.bool_]:
+    """Which matrices ``(transformation, 3, 3)`` read whole pixels of this frame, to `SNAP`."""
+    linear = back[:, :2, :2]
+    centre = (np.array(size) - 1) / 2
+    first = centre + back[:, :2, 2] - linear @ centre
+    signs = np.rint(linear)
+    snapped = np.abs(linear - signs).max((1, 2)) < SNAP
+    permuted = (np.abs(signs).sum(2) == 1).all(1) & (np.abs(signs).sum(1) == 1).all(1)
+    on_pixels = np.abs(first - np.rint(first)).max(1) < SNAP
+    return np.asarray(snapped & permuted & on_pixels)
+
+
+def pixels(at: Tensor, fill: Fill) -> Tensor:
+    """The flat index of the pixel at whole coordinates: ``(transformation, y * x)`` int64.
+
+    Outside the frame of a constant fill it is ``y * x``, one past the last pixel.
+    """
+    height, width = at.shape[-2:]
+    y, x = _bounded(at.round(), fill).long().unbind(1)
+    outside = (y < 0) | (y == height) | (x < 0) | (x == width)
+    return (y * width + x).masked_fill(outside, height * width).flatten(1)
+
+
+def copy(images: Tensor, index: Tensor, fill: Fill) -> Tensor:
+    """Images ``(sample, *item)`` copied by pixel: ``(sample, transformation, *item)``."""
+    flat = images.reshape(len(images), 1, -1, prod(images.shape[-2:]))
+    if fill not in ("edge", "wrap"):
+        one = images.new_empty(len(images), *images.shape[1:-2], 1, 1)
+        one[...] = _values(images, fill)
+        flat = torch.cat([flat, one.reshape(*flat.shape[:-1], 1)], -1)
+    count, channels = len(index), flat.shape[2]
+    source = flat.expand(-1, count, -1, -1)
+    out = source.gather(3, index[:, None].expand(len(images), -1, channels, -1))
+    return out.view(len(images), count, *images.shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """How a run of transformations reads a frame: copied pixels for some, grids for the others.
+
+    ``order`` says where each transformation stands in copied ones, then sampled ones.
+    """
+
+    fill: Fill
+    index: Tensor
+    grid: Tensor
+    order: Tensor
+
+    @classmethod
+    def build(
+        cls, back: Matrices, fill: Fill, size: Size, dtype: torch.dtype, device: torch.device
+    ) -> Maps:
+        """The maps of matrices from output to input, computed in float64."""
+        lattice = whole(back, size)
+        # Apple's GPUs have no float64.
+        place = torch.device("cpu") if device.type == "mps" else device
+        at = coordinates(torch.as_tensor(back[lattice], device=place), size)
+        index = pixels(at, fill).to(device)
+        at = coordinates(torch.as_tensor(back[~lattice], device=place), size)
+        grid = grids(at, fill, dtype).to(device)
+        order = np.argsort(np.argsort(~lattice, kind="stable"))
+        return cls(fill, index, grid, torch.as_tensor(order, device=device))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both maps; the order is nothing beside them."""
+        return self.index.nbytes + self.grid.nbytes
+
+    def apply(self, images: Tensor) -> Tensor:
+        """``(sample, *item) -> (sample, transformation, *item)``."""
+        if not len(self.grid):
+            return copy(images, self.index, self.fill)
+        sampled = sample(images, self.grid, self.fill)
+        if not len(self.index):
+            return sampled.contiguous()
+        exact = copy(images, self.index, self.fill)
+        return torch.cat([exact, sampled], 1).index_select(1, self.order)
+
+
+class MapCache:
+    """Maps by key, up to `CACHE_BYTES`; those used longest ago leave first."""
+
+    def __init__(self) -> None:
+        self._maps: OrderedDict[Hashable, Maps] = OrderedDict()
+        self.nbytes = 0
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._maps)
+
+    def get(self, key: Hashable) -> Maps | None:
+        """What is kept under the key, now the last to leave."""
+        if key in self._maps:
+            self._maps.move_to_end(key)
+        return self._maps.get(key)
+
+    def put(self, key: Hashable, maps: Maps) -> None:
+        """Keep maps under a new key, unless they alone exceed the limit."""
+        if maps.nbytes > CACHE_BYTES:
+            return
+        self._maps[key] = maps
+        self.nbytes += maps.nbytes
+        while self.nbytes > CACHE_BYTES:
+            self.nbytes -= self._maps.popitem(last=False)[1].nbytes
+
+
+def warp(images: Tensor, matrices: Tensor, fill: FillArgument = 0) -> Tensor:
+    r"""Warp images by affine matrices, differentiable in both.
+
+    Content at $p$ goes to $A p$, where $p = (y, x, 1)$ in pixels about the centre of the frame,
+    $((h - 1) / 2, (w - 1) / 2)$: an output pixel $q$ is read at $A^{-1} q$, bilinear. Sets such as
+    `rotations` do the same with matrices known beforehand, faster; here every pixel is
+    interpolated, whole shifts too, so that gradients are those of the interpolation (undefined
+    where a coordinate is whole, as bilinear interpolation has a kink there).
+
+    Args:
+        images: ``(sample, ..., y, x)``, floating; uint8 becomes float32 / 255.
+        matrices: ``(transformation, 3, 3)``, invertible, last row 0, 0, 1; float64 keeps most.
+            They are moved to the images' device.
+        fill: What lies outside the frame: a number, one a channel (axis -3), ``"edge"`` (the
+            nearest pixel) or ``"wrap"`` (the frame repeats).
+
+    Returns:
+        ``(sample, transformation, ..., y, x)``, in the images' dtype (float32 for halves).
+
+    Raises:
+        TransformationError: Not images, matrices of another shape, or a fill that does not fit.
+
+    Example:
+        The gradient of the sum of a pixel's intensities with respect to the translation.
+
+        >>> import torch
+        >>> image = torch.arange(9.0).reshape(1, 3, 3)
+        >>> matrix = torch.eye(3)[None].requires_grad_()
+        >>> shift = torch.tensor([[0, 0, 0.25], [0, 0, 0.5], [0, 0, 0]])
+        >>> out = warp(image, matrix + shift)
+        >>> out[0, 0, 1, 1]
+        tensor(2.7500, grad_fn=<SelectBackward0>)
+        >>> out[0, 0, 1, 1].backward()
+        >>> matrix.grad[0, :2, 2]
+        tensor([-3., -1.])
+    """
+    fill = as_fill(fill)
+    images = prepare(images)
+    check_images(images, fill)
+    if matrices.ndim != 3 or matrices.shape[1:] != (3, 3) or not matrices.is_floating_point():
+        raise TransformationError(
+            f"found matrices of shape {tuple(matrices.shape)} and dtype {matrices.dtype}, expected "
+            "(transformation, 3, 3), floating."
+        )
+    exact = torch.float32 if images.device.type == "mps" else torch.float64
+    back = torch.linalg.inv(matrices.to(images.device, exact))
+    at = coordinates(back, (images.shape[-2], images.shape[-1]))
+    return sample(images, grids(at, fill, images.dtype), fill).contiguous()
