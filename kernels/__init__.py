@@ -45,8 +45,8 @@ class Backend(Protocol):
             paired: ``(unit,)``: squares of d about the row mean of d, of closed rows.
             rows: ``(unit,)``: squares of x about the row mean, of closed rows.
             largest: ``(unit,)`` of x's type: max ``|x|``.
-            open_rows: ``(s, 6, unit)``: first value, sum about it and squares about the mean of each
-                row so far, for x and for d; empty where a tile holds whole rows.
+            open_rows: ``(s, 6, unit)``: each row's first value, sum about it and squares about
+                the mean so far, for x and for d; empty where a tile holds whole rows.
             seen: Columns of these rows that earlier tiles held.
             m: Columns of a whole row.
         """

@@ -6,9 +6,9 @@ allowed: it may turn a sum of equal differences into something other than exactl
 
 from __future__ import annotations
 
+from functools import partial
+
 from numba import njit
 
-_FLAGS = {"fastmath": {"contract"}, "error_model": "numpy", "cache": True, "nogil": True}
-
-inner = njit(**_FLAGS)
-parallel = njit(parallel=True, **_FLAGS)
+inner = partial(njit, fastmath={"contract"}, error_model="numpy", cache=True, nogil=True)
+parallel = partial(inner, parallel=True)

@@ -5,13 +5,17 @@ Each row is summed about its first value ``r``:
     sum (v - mean)^2 = sum (v - r)^2 - (sum (v - r))^2 / t
 
 Little is lost to cancellation: ``r`` is itself a term, so ``t (mean - r)^2`` is at most ``t`` times
-the left side and the subtraction costs at most a factor ``1 + t`` over 2**-53; and equal values give
-exactly 0. A block of units belongs to one thread, so the number of threads changes no bit.
+the left side and the subtraction costs at most a factor ``1 + t`` over 2**-53; and equal values
+give exactly 0. A block of units belongs to one thread: the number of threads changes no bit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numba
 import numpy as np
+import torch
 from numba import prange
 from torch import Tensor
 
@@ -21,12 +25,16 @@ from tmeasures.kernels.compile import inner, parallel
 # read in runs of a page. 512 and 2048 are within 5 %, 128 takes twice as long.
 BLOCK = 1024
 
+# Activations that one thread folds in 30 microseconds. A second thread would save 15, and costs a
+# hundred times that where another process has its core.
+_SMALL = 2**16
+
 # The rows of a block's scratch: sum and squares about the row's first value, for x (E, EE) and for
 # the differences from the shift (G, GG); and those first values.
 E, EE, G, GG, FIRST, FIRST_D = range(6)
 
 
-@inner
+@inner()
 def _one_column(x, k, c, big, acc):
     for u in range(x.size):
         v = np.float64(x[u])
@@ -42,7 +50,7 @@ def _one_column(x, k, c, big, acc):
         acc[GG, u] += g * g
 
 
-@inner
+@inner()
 def _four_columns(x, k, c, big, acc):
     # The row's sums are loaded and stored once for four reads: 0.29 against 0.50 ns an activation.
     x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
@@ -71,7 +79,7 @@ def _four_columns(x, k, c, big, acc):
         acc[GG, u] += (g0 * g0 + g1 * g1) + (g2 * g2 + g3 * g3)
 
 
-@inner
+@inner()
 def _first_values(x, k, acc):
     acc[E : GG + 1] = 0.0
     for u in range(x.size):
@@ -79,7 +87,7 @@ def _first_values(x, k, acc):
         acc[FIRST_D, u] = np.float64(x[u]) - np.float64(k[u])
 
 
-@inner
+@inner()
 def _join(row, first, total, within, seen, t):
     """Join t values (first value, sum about it, squares about the mean) to a row's earlier ones."""
     for u in range(first.size):
@@ -94,7 +102,7 @@ def _join(row, first, total, within, seen, t):
             row[2, u] += within[u] + gap * gap * (seen * t / (seen + t))
 
 
-@inner
+@inner()
 def _within(acc, t, width):
     """Turn squares about the first value into squares about the mean."""
     for u in range(width):
@@ -102,20 +110,20 @@ def _within(acc, t, width):
         acc[GG, u] -= acc[G, u] * acc[G, u] / t
 
 
-@inner
+@inner()
 def _add(within, total):
     for u in range(total.size):
         total[u] += within[u]
 
 
-@inner
+@inner()
 def _add_squares(acc, t, squares):
     for u in range(squares.size):
         d = acc[FIRST_D, u]
         squares[u] += acc[GG, u] + 2.0 * d * acc[G, u] + t * d * d
 
 
-@parallel
+@parallel()
 def _fused(x, shift, sums, squares, paired, rows, largest, open_rows, seen, m):
     outer, s, t, width = x.shape
     blocks = (width + BLOCK - 1) // BLOCK
@@ -147,13 +155,13 @@ def _fused(x, shift, sums, squares, paired, rows, largest, open_rows, seen, m):
                 _add(row[5], paired[a:z])
 
 
-@inner
+@inner()
 def _add_deviation(within, total, m):
     for u in range(total.size):
         total[u] += np.sqrt(within[u] / (m - 1))
 
 
-@inner
+@inner()
 def _row_mean(row, m, i, means):
     for u in range(row.shape[1]):
         mean = row[0, u] + row[1, u] / m
@@ -164,7 +172,7 @@ def _row_mean(row, m, i, means):
         means[2, u] += gap * gap
 
 
-@parallel
+@parallel()
 def _rows(x, rows, means, largest, deviations, open_rows, seen, m, closed):
     outer, s, t, width = x.shape
     blocks = (width + BLOCK - 1) // BLOCK
@@ -197,7 +205,7 @@ def _rows(x, rows, means, largest, deviations, open_rows, seen, m, closed):
                 _row_mean(row, m, closed + i, means[:, a:z])
 
 
-@parallel
+@parallel()
 def _columns(x, shift, sums, squares, largest):
     outer, s, t, width = x.shape
     blocks = (width + BLOCK - 1) // BLOCK
@@ -216,6 +224,17 @@ def _columns(x, shift, sums, squares, largest):
                     q[u] += d * d
 
 
+def _call(kernel: Callable[..., None], x: Tensor, *state: Tensor | int) -> None:
+    """Run a kernel on torch's number of threads, on one where a tile is small."""
+    before = numba.get_num_threads()
+    most = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    numba.set_num_threads(most if x.numel() > _SMALL else 1)
+    try:
+        kernel(x.numpy(), *(part.numpy() if isinstance(part, Tensor) else part for part in state))
+    finally:
+        numba.set_num_threads(before)
+
+
 def fused(
     x: Tensor,
     shift: Tensor,
@@ -229,8 +248,7 @@ def fused(
     m: int,
 ) -> None:
     """See `tmeasures.kernels.Backend.fused`."""
-    state = (shift, sums, squares, paired, rows, largest, open_rows)
-    _fused(x.numpy(), *(tensor.numpy() for tensor in state), seen, m)
+    _call(_fused, x, shift, sums, squares, paired, rows, largest, open_rows, seen, m)
 
 
 def rows(
@@ -245,10 +263,9 @@ def rows(
     closed: int,
 ) -> None:
     """See `tmeasures.kernels.Backend.rows`."""
-    state = (rows, means, largest, deviations, open_rows)
-    _rows(x.numpy(), *(tensor.numpy() for tensor in state), seen, m, closed)
+    _call(_rows, x, rows, means, largest, deviations, open_rows, seen, m, closed)
 
 
 def columns(x: Tensor, shift: Tensor, sums: Tensor, squares: Tensor, largest: Tensor) -> None:
     """See `tmeasures.kernels.Backend.columns`."""
-    _columns(*(tensor.numpy() for tensor in (x, shift, sums, squares, largest)))
+    _call(_columns, x, shift, sums, squares, largest)

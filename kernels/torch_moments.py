@@ -81,10 +81,12 @@ def fused(
             row = open_rows[: x.shape[1], :, at]
             _join(row[:, :3], of_x, seen, t)
             _join(row[:, 3:], of_d, seen, t)
-            of_x, of_d = row[:, :3].unbind(1), row[:, 3:].unbind(1)
+            rows_within, paired_within = row[:, 2], row[:, 5]
+        else:
+            rows_within, paired_within = of_x[2], of_d[2]
         if seen + t == m:
-            rows[at] += of_x[2].sum(0)
-            paired[at] += of_d[2].sum(0)
+            rows[at] += rows_within.sum(0)
+            paired[at] += paired_within.sum(0)
 
 
 def rows(
@@ -102,16 +104,16 @@ def rows(
     t = x.shape[2]
     for v, at in _chunks(x):
         _enlarge(largest[at], v)
-        row = _row_sums(v)
+        first, total, within = _row_sums(v)
         if t < m:
-            kept = open_rows[: x.shape[1], :, at]
-            _join(kept, row, seen, t)
-            row = kept.unbind(1)
+            row = open_rows[: x.shape[1], :, at]
+            _join(row, (first, total, within), seen, t)
+            first, total, within = row[:, 0], row[:, 1], row[:, 2]
         if seen + t == m:
-            rows[at] += row[2].sum(0)
+            rows[at] += within.sum(0)
             if deviations.numel():
-                deviations[at] += (row[2] / (m - 1)).sqrt_().sum(0)
-            mean = row[0] + row[1] / m
+                deviations[at] += (within / (m - 1)).sqrt_().sum(0)
+            mean = first + total / m
             if closed == 0:
                 means[0, at] = mean[0]
             mean -= means[0, at]

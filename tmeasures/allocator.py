@@ -13,8 +13,8 @@ def tune_allocator() -> bool:
 
     By default glibc maps every large tensor anew and returns it to the system when it is freed, so
     that each layer's output faults in all its pages again: a quarter of the bare forward pass of a
-    small network on a CPU. Two calls of ``mallopt`` (mmap and trim thresholds) end that. The process
-    then keeps its peak memory. The command line sets this, the library only when asked.
+    small network on a CPU. Two calls of ``mallopt`` (mmap and trim thresholds) end that. The
+    process then keeps its peak memory. The command line sets this, the library only when asked.
 
     Returns:
         Whether the allocator took both settings; False where the C library is not glibc.
@@ -27,4 +27,5 @@ def tune_allocator() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return all([mallopt(option, _LARGE) == 1 for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)])
+    taken = [mallopt(option, _LARGE) == 1 for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)]
+    return all(taken)

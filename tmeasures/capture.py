@@ -266,6 +266,7 @@ class _Measurement(Run):
                 f"returned {tensor.dtype} of shape {tuple(tensor.shape)}",
                 f"{site.dtype} of shape {expected} for {self._n} inputs",
             )
+        # Detached: the model may have turned gradients on.
         return tensor.detach().movedim(site.axis, 0)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tmeasures.capture import Layer, Network
-from tmeasures.inputs import Feed, Inputs
 from tmeasures.fields import (
     DEAD,
     NOT_FINITE,
@@ -18,6 +17,7 @@ from tmeasures.fields import (
     TV_BELOW_ROUNDING,
     Field,
 )
+from tmeasures.inputs import Feed, Inputs
 from tmeasures.measures import Measure, Quantities
 from tmeasures.plan import Pass, Plan
 from tmeasures.statistics import KINDS, Statistic, gather
@@ -58,7 +58,7 @@ def start(plan: Plan, layers: Sequence[Layer], kernels: str | None = None) -> St
     return {layer.name: statistics() for layer in layers}
 
 
-def run(plan: Plan, network: Network, feed: Feed, state: State) -> Iterator[Step]:
+def run(plan: Plan, network: Network, feed: Feed, state: State) -> Generator[Step]:
     """Walk the matrix as planned; a step for each tile, when it is in the state.
 
     The network is in evaluation mode and under hooks until the generator ends or is closed.
@@ -74,14 +74,14 @@ def _fold(network: Network, tile: Tile[Inputs], p: Pass, state: State) -> None:
     shape = (len(tile.samples), len(tile.transformations))
 
     def receive(layer: Layer, values: Tensor) -> None:
-        part = replace(tile, values=values.unflatten(0, shape))
+        part = tile.holding(torch.unflatten(values, 0, shape))
         for name in p.statistics:
             state[layer.name][name].update(part)
 
     network.forward(tile.values, receive)
 
 
-def walk(network: Network, feed: Feed, p: Pass) -> Iterator[Tile[dict[str, Tensor]]]:
+def walk(network: Network, feed: Feed, p: Pass) -> Generator[Tile[dict[str, Tensor]]]:
     """The tiles of one pass with copies of all layers' values."""
     with network.session():
         for tile in feed.tiles(p.order, p.samples, p.transformations):
@@ -89,10 +89,10 @@ def walk(network: Network, feed: Feed, p: Pass) -> Iterator[Tile[dict[str, Tenso
             values: dict[str, Tensor] = {}
 
             def receive(layer: Layer, found: Tensor) -> None:
-                values[layer.name] = found.unflatten(0, shape).clone()  # noqa: B023
+                values[layer.name] = torch.unflatten(found, 0, shape).clone()  # noqa: B023
 
             network.forward(tile.values, receive)
-            yield replace(tile, values=values)
+            yield tile.holding(values)
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,9 @@ def finish(
             values = {k: np.where(bad, np.nan, v) for k, v in values.items()}
         quantities = Quantities(n, m, values)
         fields: dict[str, Field] = {}
-        for measure in measures:
-            fields |= measure.finalize(quantities)
+        with np.errstate(all="ignore"):  # 0 / 0 and x / 0 have their meaning in each measure
+            for measure in measures:
+                fields |= measure.finalize(quantities)
         outcomes.append(Outcome(layer, fields, status))
     for measure in measures:
         measure.conclude([outcome.fields for outcome in outcomes])

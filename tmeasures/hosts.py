@@ -40,8 +40,7 @@ class Run:
         while self.running[-1][0] != path:
             self.running.pop()
         if path:
-            with torch.no_grad():  # The model may have turned gradients on.
-                self.returned(self.running[-1], output)
+            self.returned(self.running[-1], output)
             self._ended = path
         self.running.pop()
 

@@ -30,15 +30,18 @@ class Feed:
 
     Attributes:
         samples: What is read.
+        first: Inputs of the first samples, for probes; read once.
         transformations: Applied on the device, a tile at a time.
         device: Where the network is.
         dtype: What floating inputs are cast to at the end; None leaves them.
-        input: Key of the tensor that is transformed, where items are mappings; None where nothing is.
+        input: Key of the tensor that is transformed, where items are mappings; None where nothing
+            is.
         preprocess: Applied to the transformed inputs of a tile.
         seed: Of random transformations.
     """
 
     samples: Samples
+    first: Inputs
     transformations: TransformationSet
     device: torch.device
     dtype: torch.dtype | None
@@ -47,7 +50,7 @@ class Feed:
     seed: int = 0
 
     def tiles(self, order: Order, s: int, t: int) -> Iterator[Tile[Inputs]]:
-        """Every tile once, in the given order; values are inputs ``(samples * transformations, *item)``.
+        """Every tile once, in the given order; values are the ``s * t`` inputs of the network.
 
         Sample-first order reads each sample once, transformation-first once per block of
         transformations.
@@ -62,20 +65,26 @@ class Feed:
 
     def probe(self, count: int) -> Inputs:
         """The first sample under the first transformation, ``count`` times."""
-        inputs, ids = self._first(np.zeros(count, np.int64))
-        return self._inputs(inputs, ids, range(1))
+        return self._inputs(*self._pick(np.zeros(count, np.int64)), range(1))
 
     def check(self) -> None:
         """Try the transformations on a few samples: errors come before work."""
-        inputs, _ = self._first(np.arange(2))
-        image = inputs if isinstance(inputs, Tensor) else inputs.get(self.input)
+        inputs, _ = self._pick(np.arange(2))
+        image = inputs if isinstance(inputs, Tensor) else inputs.get(self.input or "")
         if isinstance(image, Tensor):
             self.transformations.check(image)
 
-    def _first(self, chosen: np.ndarray) -> tuple[Inputs, np.ndarray]:
-        first = self.samples.first()
-        index = torch.as_tensor(chosen) % _length(first)
-        return _to(_each(first, lambda x: x[index.to(x.device)]), self.device), index.numpy()
+    def _pick(self, chosen: np.ndarray) -> tuple[Inputs, np.ndarray]:
+        count = _length(self.first)
+        index = chosen % count
+
+        def pick(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value[torch.as_tensor(index, device=value.device)]
+            return [value[i] for i in index] if _is_per_sample(value, count) else value
+
+        picked = _mapped(self.first, pick)
+        return _to(picked, self.device), index
 
     def _inputs(self, inputs: Inputs, ids: np.ndarray, block: range) -> Inputs:
         made = self._transformed(inputs, ids, block)
@@ -85,11 +94,12 @@ class Feed:
             found = _length(made)
             if found != count:
                 raise ArgumentError(
-                    f"preprocess returned {found} inputs for {count}; return as many as it is given."
+                    f"preprocess returned {found} inputs for {count}; return as many as it gets."
                 )
         if self.dtype is None:
             return made
-        return _each(made, lambda x: x.to(self.dtype) if x.is_floating_point() else x)
+        cast: Inputs = _each(made, lambda x: x.to(self.dtype) if x.is_floating_point() else x)
+        return cast
 
     def _transformed(self, inputs: Inputs, ids: np.ndarray, block: range) -> Inputs:
         def transform(x: Tensor) -> Tensor:
@@ -97,19 +107,13 @@ class Feed:
 
         if isinstance(inputs, Tensor):
             return transform(inputs)
-        t = len(block)
-        made = {
-            key: value.repeat_interleave(t, 0)
-            if isinstance(value, Tensor)
-            else [x for x in value for _ in block]
-            if isinstance(value, (list, tuple)) and len(value) == len(ids)
-            else value
-            for key, value in inputs.items()
-            if key != self.input
-        }
-        if self.input is not None:
-            made[self.input] = transform(inputs[self.input])
-        return {key: made[key] for key in inputs}
+
+        def repeat(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.repeat_interleave(len(block), 0)
+            return [x for x in value for _ in block] if _is_per_sample(value, len(ids)) else value
+
+        return {k: transform(v) if k == self.input else repeat(v) for k, v in inputs.items()}
 
 
 def transformed_key(inputs: Inputs, wanted: str | None, transforming: bool) -> str | None:
@@ -123,15 +127,14 @@ def transformed_key(inputs: Inputs, wanted: str | None, transforming: bool) -> s
     if isinstance(inputs, Tensor):
         if wanted is not None:
             raise ArgumentError(
-                f"input={wanted!r} names a key, but the samples are tensors and not mappings; leave "
-                f"it out."
+                f"input={wanted!r} names a key, but the samples are no mappings; leave it out."
             )
         return None
     if wanted is not None:
         if wanted not in inputs:
             raise ArgumentError(
-                f"input={wanted!r} is no key of the samples, which have {', '.join(inputs)}; name one "
-                f"of these."
+                f"input={wanted!r} is no key of the samples, which have {', '.join(inputs)}; name "
+                f"one of these."
             )
         return wanted
     images = [key for key, value in inputs.items() if _is_image(value)]
@@ -155,10 +158,18 @@ def _length(inputs: Any) -> int:
     return next((len(x) for x in values if isinstance(x, Tensor) and x.ndim), 0)
 
 
+def _is_per_sample(value: object, count: int) -> bool:
+    """Whether what is no tensor has one element for each sample."""
+    return isinstance(value, (list, tuple)) and len(value) == count
+
+
+def _mapped(inputs: Any, f: Callable[[Any], Any]) -> Any:
+    return {k: f(v) for k, v in inputs.items()} if isinstance(inputs, Mapping) else f(inputs)
+
+
 def _each(inputs: Any, f: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(inputs, Mapping):
-        return {k: f(v) if isinstance(v, Tensor) else v for k, v in inputs.items()}
-    return f(inputs)
+    """Apply f to the tensors among the inputs."""
+    return _mapped(inputs, lambda value: f(value) if isinstance(value, Tensor) else value)
 
 
 def _to(inputs: Inputs, device: torch.device) -> Inputs:

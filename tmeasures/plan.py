@@ -53,7 +53,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run goes: made by `tmeasures.explain`, printed, saved with the result, taken by ``plan=``.
+    """How a run goes: made by `tmeasures.explain`, saved with the result, taken by ``plan=``.
 
     Attributes:
         network: Class of the network.
@@ -130,8 +130,8 @@ class Plan:
             )
         for number, p in enumerate(self.passes, 1):
             lines.append(
-                f"  pass {number}       {p.order}-first, tiles of {p.samples} x {p.transformations}, "
-                f"keeps {' and '.join(p.statistics)}"
+                f"  pass {number}       {p.order}-first, "
+                f"tiles of {p.samples} x {p.transformations}, keeps {' and '.join(p.statistics)}"
             )
         lines += [
             f"  state        {size(self.state_bytes)}",
@@ -165,7 +165,7 @@ def threading_layer() -> str:
     import numba
 
     try:
-        return f"numba on {numba.threading_layer()}"
+        return f"numba on {numba.threading_layer()}"  # type: ignore[attr-defined]
     except ValueError:  # nothing ran in parallel yet
         return "numba"
 
@@ -365,15 +365,14 @@ def _reasons(problem: Problem, plan: Plan, batch: int, way: int) -> Iterator[str
         whole = problem.state_bytes(one) + problem.tile_bytes(batch)
         text = f"the state of all {problem.m:,} columns and a tile would take {size(whole)}: "
         if len(plan.passes) == 2:
-            yield (
-                text + "two passes, twice the forward passes, with state that does not grow with m"
-            )
+            yield text + "two passes, twice the forward passes, but no state that grows with m"
         else:
             yield text + "columns one block after another, each sample read once per block"
     if problem.batch_size is not None:
         yield f"tiles of {problem.batch_size} inputs as asked for"
     elif first.transformations < problem.m and way == 0:
-        yield f"a tile holds {first.transformations} of {problem.m:,} columns: rows stay open over tiles"
+        t = first.transformations
+        yield f"a tile holds {t} of {problem.m:,} columns: rows stay open over several tiles"
 
 
 def check(plan: Plan, problem: Problem) -> Plan:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tmeasures.errors import ArgumentError, ResultError
-from tmeasures.results import attribute
 from tmeasures.fields import DEAD, NOT_FINITE
+from tmeasures.results import attribute
 from tmeasures.summaries import layers_of, measured, per_channel
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import os
 import uuid
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -185,7 +185,12 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
             by this library, or by a newer one whose layout this one does not know.
 
     Example:
-        See `tmeasures.save`.
+        >>> import tempfile, torch, tmeasures as tm
+        >>> tree = tm.measure(torch.nn.Linear(3, 2), torch.rand(8, 3), measures=["SV"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tm.save(tree, f"{folder}/samples.nc")
+        ...     tm.open(f"{folder}/samples.nc")["layers/output/SV"].dims
+        ('unit',)
     """
     import netCDF4
     import xarray as xr

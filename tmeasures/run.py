@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -16,33 +15,19 @@ import torch
 from torch import Tensor
 
 from tmeasures import engine, results
-from tmeasures.capture import Layer, Network, Probe
+from tmeasures.capture import Layer, Network
 from tmeasures.engine import Outcome, Step
 from tmeasures.errors import ArgumentError, TMeasuresWarning
 from tmeasures.fields import NOT_FINITE
-from tmeasures.inputs import Feed, transformed_key
-from tmeasures.measures import Measure, resolve
-from tmeasures.plan import Pass, Plan, Problem, check, choose, memory_limit, tile_shape
-from tmeasures.samples import read
+from tmeasures.job import DEFAULT_MEASURES, Job, feed_for, positive, prepare, probe
+from tmeasures.measures import Measure
+from tmeasures.plan import Pass, Plan, tile_shape
 from tmeasures.statistics import Order
 from tmeasures.tile import Tile
-from tmeasures.transformations import TransformationSet, identity
+from tmeasures.transformations import TransformationSet
 
 if TYPE_CHECKING:
     import xarray as xr
-
-DEFAULT_MEASURES = ("TV", "SV", "NV", "ANOVA")
-
-
-@dataclass(frozen=True)
-class _Job:
-    """All that a run needs, checked and probed."""
-
-    network: Network
-    feed: Feed
-    measures: list[Measure]
-    plan: Plan
-    arguments: dict[str, str]
 
 
 def measure(
@@ -77,16 +62,17 @@ def measure(
         samples: A tensor, an array, a mapping of such, a data set of x, (x, y) or mappings, or a
             DataLoader, whose data set, collate function and workers are used. uint8 images become
             float32 / 255. Without labels in the items, see ``labels``.
-        transformations: A set such as ``tm.rotations(16)``, a product ``a * b`` (a, then b), a list of
-            callables on batches, or None for the identity alone.
+        transformations: A set such as ``tm.rotations(16)``, a product ``a * b`` (a, then b), a
+            list of callables on batches, or None for the identity alone.
         measures: Short names or objects such as ``tm.NormalizedVariance(spread="std")``.
         layers: None for every leaf that computes and the output; a pattern such as ``"conv*"``, a
             list of patterns (containers match too), or a function of name and module.
-        activations: ``"unit"``; ``"pooled"``, the mean over space first; or ``{pattern: f(output)}``,
-            a part of an output or another shape of it, batch axis included.
+        activations: ``"unit"``; ``"pooled"``, the mean over space first; or ``{pattern:
+            f(output)}``, a part of an output or another shape of it, batch axis included.
         layout: ``{pattern: ("y", "x", "channel")}`` where dims are not those of the module's type.
         preprocess: Applied to a batch after the transformation, on the device.
-        call: ``f(model, inputs)``; by default ``model(inputs)``, or ``model(**inputs)`` for mappings.
+        call: ``f(model, inputs)``; by default ``model(inputs)``, or ``model(**inputs)`` for
+            mappings.
         input: Key of the tensor that is transformed, where items are mappings with several images.
         labels: One for each sample of the data set, or the key of mapping items that holds them.
         n_samples: Take the first so many of the seeded order.
@@ -119,8 +105,26 @@ def measure(
         >>> tree["layers/1/NV"].dims
         ('channel', 'y', 'x')
     """
-    job = _prepare(**{k: v for k, v in locals().items() if k != "progress"})
     started = time.perf_counter()
+    job = prepare(
+        model,
+        samples,
+        transformations,
+        measures=measures,
+        layers=layers,
+        activations=activations,
+        layout=layout,
+        preprocess=preprocess,
+        call=call,
+        input=input,
+        labels=labels,
+        n_samples=n_samples,
+        batch_size=batch_size,
+        memory=memory,
+        device=device,
+        seed=seed,
+        plan=plan,
+    )
     state = engine.start(job.plan, job.network.layers)
     steps = engine.run(job.plan, job.network, job.feed, state)
     with closing(steps), _bar(job.plan, progress) as bar:
@@ -156,7 +160,7 @@ def explain(
     ('sample', 320)
     """
     arguments.pop("progress", None)
-    return _prepare(model, samples, transformations, **arguments).plan
+    return prepare(model, samples, transformations, **arguments).plan
 
 
 def walk(
@@ -187,8 +191,8 @@ def walk(
         samples: What is read.
         transformations: What is applied.
         order: ``"sample"``: all transformations of some samples, then the next samples; each sample
-            is read once. ``"transformation"``: all samples under some transformations, then the next
-            transformations.
+            is read once. ``"transformation"``: all samples under some transformations, then the
+            next transformations.
         layers: Which layers.
         activations: What of them.
         layout: Names of their dims.
@@ -218,10 +222,10 @@ def walk(
     network = Network(
         model, layers=layers, activations=activations, layout=layout, call=call, device=device
     )
-    feed = _feed(network, samples, transformations, preprocess, input, labels, n_samples, seed)
-    _probe(network, feed)
+    feed = feed_for(network, samples, transformations, preprocess, input, labels, n_samples, seed)
+    probe(network, feed)
     m = len(feed.transformations)
-    s, t = tile_shape(_positive("batch_size", batch_size), feed.samples.n, m)
+    s, t = tile_shape(positive("batch_size", batch_size), feed.samples.n, m)
     return engine.walk(network, feed, Pass(order, (), s, t, m))
 
 
@@ -243,136 +247,8 @@ def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
         raise ArgumentError(
             f"layers() takes no argument {', '.join(sorted(unknown))}; leave it out."
         )
-    _probe(network, _feed(network, samples, None, **{**rest, **arguments}))
+    probe(network, feed_for(network, samples, None, **{**rest, **arguments}))
     return network.layers
-
-
-def _feed(
-    network: Network,
-    samples: Any,
-    transformations: Any,
-    preprocess: Callable[[Any], Any] | None,
-    input: str | None,
-    labels: Any,
-    n_samples: int | None,
-    seed: int,
-) -> Feed:
-    found = read(samples, n_samples=n_samples, labels=labels, seed=seed)
-    chosen = _transformations(transformations)
-    key = transformed_key(found.first(), input, transformations is not None)
-    return Feed(found, chosen, network.device, network.dtype, key, preprocess, seed)
-
-
-def _transformations(given: Any) -> TransformationSet:
-    from tmeasures.transformations import Transformation
-    from tmeasures.transformations import transformations as of_callables
-
-    if given is None:
-        return identity()
-    if isinstance(given, TransformationSet):
-        return given
-    if isinstance(given, (list, tuple)) and all(callable(f) for f in given):
-        return of_callables(given)
-    what = "a single transformation" if isinstance(given, Transformation) else repr(given)
-    raise ArgumentError(
-        f"transformations is {what}; give a set such as tm.rotations(16), a list of callables, or None."
-    )
-
-
-def _probe(network: Network, feed: Feed) -> Probe:
-    feed.check()
-    with network.session():
-        return network.probe(feed.probe(2), feed.probe(3))
-
-
-def _positive(name: str, value: int | None) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ArgumentError(f"{name}={value!r} is no size: give a whole number of at least 1.")
-    return int(value)
-
-
-def _prepare(
-    model: Any,
-    samples: Any,
-    transformations: Any,
-    *,
-    measures: str | Measure | Iterable[str | Measure] = DEFAULT_MEASURES,
-    layers: Any = None,
-    activations: Any = "unit",
-    layout: Any = None,
-    preprocess: Callable[[Any], Any] | None = None,
-    call: Callable[[Any, Any], Any] | None = None,
-    input: str | None = None,
-    labels: Any = None,
-    n_samples: int | None = None,
-    batch_size: int | None = None,
-    memory: int | str | None = None,
-    device: torch.device | str | None = None,
-    seed: int = 0,
-    plan: Plan | None = None,
-) -> _Job:
-    chosen = resolve(measures)
-    if batch_size is not None:
-        batch_size = _positive("batch_size", batch_size)
-    network = Network(
-        model, layers=layers, activations=activations, layout=layout, call=call, device=device
-    )
-    limit = memory_limit(memory, network.device)
-    feed = _feed(network, samples, transformations, preprocess, input, labels, n_samples, seed)
-    m = len(feed.transformations)
-    _enough(chosen, feed.samples.n, m)
-    probe = _probe(network, feed)
-    inputs = feed.probe(1)
-    tensors = [inputs] if isinstance(inputs, Tensor) else inputs.values()
-    problem = Problem(
-        network=network.name,
-        measures=tuple(map(str, chosen)),
-        needs=frozenset().union(*(measure.needs for measure in chosen)),
-        layers=network.layers,
-        n=feed.samples.n,
-        m=m,
-        probe=probe,
-        input_bytes=sum(x.nbytes for x in tensors if isinstance(x, Tensor)),
-        result_bytes=sum(len(measure.needs) + 1 for measure in chosen) * 8,
-        memory=limit,
-        batch_size=batch_size,
-        device=network.device.type,
-        iterable=feed.samples.iterable,
-    )
-    arguments = {
-        "layers": layers,
-        "activations": activations,
-        "layout": layout,
-        "preprocess": preprocess,
-        "call": call,
-        "input": input,
-        "n_samples": n_samples,
-        "batch_size": batch_size,
-        "memory": memory,
-    }
-    given = {name: _spelled(value) for name, value in arguments.items() if value is not None}
-    ready = choose(problem) if plan is None else check(plan, problem)
-    return _Job(network, feed, chosen, ready, given)
-
-
-def _spelled(value: Any) -> str:
-    """An argument in a form that says the same in every process: functions by name."""
-    return getattr(value, "__qualname__", None) or repr(value)
-
-
-def _enough(measures: Iterable[Measure], n: int | None, m: int) -> None:
-    for measure in measures:
-        least_n, least_m = measure.least
-        if m < least_m:
-            raise ArgumentError(
-                f"{measure.short} needs at least {least_m} transformations and there "
-                f"{'is' if m == 1 else 'are'} {m}; give a set such as tm.rotations(16)."
-            )
-        if n is not None and n < least_n:
-            raise ArgumentError(
-                f"{measure.short} needs at least {least_n} samples and there "
-                f"{'is' if n == 1 else 'are'} {n}; give more, or leave the measure out."
-            )
 
 
 def _bar(plan: Plan, progress: bool) -> Any:
@@ -388,7 +264,7 @@ def _bar(plan: Plan, progress: bool) -> Any:
     )
 
 
-def _consume(steps: Iterator[Step], bar: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def _consume(steps: Generator[Step], bar: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Run to the end; ids and labels of the samples in the order they came."""
     ids: list[np.ndarray] = []
     labels: list[np.ndarray] = []
@@ -418,7 +294,7 @@ def _warn_not_finite(outcomes: Iterable[Outcome]) -> None:
     )
 
 
-def _attributes(job: _Job, n: int, seconds: float) -> dict[str, object]:
+def _attributes(job: Job, n: int, seconds: float) -> dict[str, object]:
     plan, network = job.plan, job.network
     device = str(network.device)
     if network.device.type == "cuda":

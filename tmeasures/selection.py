@@ -306,7 +306,8 @@ def _choose(
             continue
         source = candidate.result.source if candidate.result else None
         if wanted == _MATCHED and candidate.listed and not reason:
-            if candidate.node and isinstance(candidate.node.module, _UNCHANGING):
+            unchanging = candidate.node and isinstance(candidate.node.module, _UNCHANGING)
+            if unchanging and candidate.key != OUTPUT:
                 reason = f"{candidate.kind} computes nothing"
             elif source in measured and candidate.key == OUTPUT:
                 continue
@@ -377,8 +378,7 @@ def _lay_out(
                 f"layout={tuple(given)} for layer {candidate.name!r} has {len(given)} dims, and "
                 f"its shape without the batch is {candidate.shape}; give {ndim} names"
             )
-        if not candidate.part:
-            seen[candidate.shape] = candidate.dims
+        seen[candidate.shape] = candidate.dims
 
 
 def _site(candidate: _Candidate, options: Options) -> Site:

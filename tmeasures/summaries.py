@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tmeasures.errors import ArgumentError, ResultError
-from tmeasures.fields import DEAD, NOT_FINITE, STATUS, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING
+from tmeasures.fields import DEAD, NOT_FINITE, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING
 
 if TYPE_CHECKING:
     import xarray as xr

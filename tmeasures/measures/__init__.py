@@ -42,8 +42,8 @@ def resolve(measures: str | Measure | Iterable[str | Measure]) -> list[Measure]:
                 near = difflib.get_close_matches(measure.upper(), named(), n=1, cutoff=0.4)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise ArgumentError(
-                    f"Measure {measure!r} is unknown{hint}: give one of {', '.join(named())}, or an "
-                    f"object such as tm.NormalizedVariance(spread='std')."
+                    f"Measure {measure!r} is unknown{hint}: give one of {', '.join(named())}, or "
+                    f"an object such as tm.NormalizedVariance(spread='std')."
                 )
             measure = named()[measure]()
         elif not isinstance(measure, Measure):

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from tmeasures.errors import ArgumentError
-from tmeasures.fields import Field, SV_BELOW_ROUNDING
-from tmeasures.measures.base import Measure, Q20, Quantities, centred
+from tmeasures.fields import SV_BELOW_ROUNDING, Field
+from tmeasures.measures.base import Q20, Measure, Quantities, centred
 
 Correction = Literal["bonferroni", "fdr_bh"]
 Sphericity = Literal["lower-bound", "assumed"]
@@ -48,8 +48,8 @@ class Anova(Measure):
     """Analysis of variance, transformations being the treatments.
 
     One-way: ``F = MSB / MSW`` with ``MSB = n sum_j (mean_i ST[i, j] - mean)^2 / (m - 1)`` and
-    ``MSW = SV``; ``p = P(F_{m-1, m(n-1)} > F)``. The rows of one sample are not independent, so this
-    test is conservative: it rejects less often than alpha where the samples differ.
+    ``MSW = SV``; ``p = P(F_{m-1, m(n-1)} > F)``. The values of one sample are not independent, so
+    this test is conservative: it rejects less often than alpha where the samples differ.
 
     ``paired=True`` is the test for repeated measures: ``F = MSB / MSE`` with MSE the squares about
     row mean + column mean - mean over ``(n - 1)(m - 1)``. Its p is that of ``F_{1, n-1}``, the
@@ -57,8 +57,8 @@ class Anova(Measure):
     ``sphericity="assumed"`` uses ``F_{m-1, (n-1)(m-1)}`` (neighbouring angles correlate: it then
     rejects 8 to 16 % of true hypotheses at a nominal 5 %).
 
-    Variables ``ANOVA_F``, ``ANOVA_p`` and ``ANOVA_rejected``, or ``ANOVA_paired_...``. Rejected means
-    that the mean activation depends on the transformation.
+    Variables ``ANOVA_F``, ``ANOVA_p`` and ``ANOVA_rejected``, or ``ANOVA_paired_...``. Rejected
+    means that the mean activation depends on the transformation.
 
     - Shape: one number each per activation, float64. Unit: none.
     - Special cases: no variation at all: F = 0, p = 1. None within columns (paired: no error) but
@@ -74,14 +74,14 @@ class Anova(Measure):
     Args:
         paired: Whether rows are blocks (repeated measures).
         alpha: The level of the test, over all activations after correction.
-        correction: ``"bonferroni"`` rejects where ``p < alpha / k``, k being all activations measured
-            that are not NaN, dead ones included; ``"fdr_bh"`` keeps the false discovery rate at
-            alpha (Benjamini and Hochberg, 1995); None rejects where ``p < alpha``.
+        correction: ``"bonferroni"`` rejects where ``p < alpha / k``, k being all activations
+            measured that are not NaN, dead ones included; ``"fdr_bh"`` keeps the false discovery
+            rate at alpha (Benjamini and Hochberg, 1995); None rejects where ``p < alpha``.
         sphericity: Degrees of freedom of the paired test: ``"lower-bound"`` or ``"assumed"``.
 
     >>> import torch, tmeasures as tm
     >>> images = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]])
-    >>> tree = tm.measure(torch.nn.Flatten(), images, tm.rotations(4), measures=["ANOVA"], progress=False)
+    >>> tree = tm.measure(torch.nn.Flatten(), images, tm.rotations(4), measures="ANOVA")
     >>> tree["layers/output/ANOVA_F"].values.round(3)
     array([9., 9., 9., 9.])
     >>> tree["layers/output/ANOVA_p"].values.round(3)

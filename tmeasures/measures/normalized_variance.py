@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tmeasures.fields import Field, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING
-from tmeasures.measures.base import Measure, Q20, Quantities, ratio
+from tmeasures.fields import SV_BELOW_ROUNDING, TV_BELOW_ROUNDING, Field
+from tmeasures.measures.base import Q20, Measure, Quantities, ratio
 from tmeasures.measures.sample_variance import SampleVariance
 from tmeasures.measures.transformation_variance import Spread, TransformationVariance
 
@@ -29,7 +29,7 @@ class NormalizedVariance(Measure):
 
     >>> import torch, tmeasures as tm
     >>> images = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 4.0]]])
-    >>> tree = tm.measure(torch.nn.Flatten(), images, tm.rotations(4), measures=["NV"], progress=False)
+    >>> tree = tm.measure(torch.nn.Flatten(), images, tm.rotations(4), measures="NV")
     >>> tree["layers/output/NV"].values.round(3)
     array([0.895, 0.895, 0.895, 0.895], dtype=float32)
     """

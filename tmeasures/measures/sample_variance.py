@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tmeasures.fields import Field, SV_BELOW_ROUNDING
-from tmeasures.measures.base import Measure, Q20, Quantities
+from tmeasures.fields import SV_BELOW_ROUNDING, Field
+from tmeasures.measures.base import Q20, Measure, Quantities
 from tmeasures.measures.transformation_variance import Spread, checked_spread
 
 
@@ -18,15 +18,16 @@ class SampleVariance(Measure):
     divides by. With ``spread="std"`` standard deviations are averaged instead; the variable is then
     ``SV_deviation``.
 
-    - Shape: one number per activation. Unit: the activation's, squared; for ``"std"`` the activation's.
+    - Shape: one number per activation. Unit: the activation's, squared; for ``"std"`` the
+      activation's.
     - Undefined: NaN where any activation of the unit was NaN or infinite.
     - Needs: at least 2 samples. Error: `ArgumentError` for an unknown spread.
-    - Cost: one pass; per activation 2 numbers of state for each transformation (of a tile, where the
-      plan goes transformation-first).
+    - Cost: one pass; per activation 2 numbers of state for each transformation (of a tile, where
+      the plan goes transformation-first).
     - Source: Quiroga (2020), equation 3.
 
     >>> import torch, tmeasures as tm
-    >>> tree = tm.measure(torch.nn.ReLU(), torch.tensor([[1.0], [4.0]]), measures=["SV"], progress=False)
+    >>> tree = tm.measure(torch.nn.ReLU(), torch.tensor([[1.0], [4.0]]), measures="SV")
     >>> tree["layers/output/SV"].values
     array([4.5], dtype=float32)
     """

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from tmeasures.errors import ArgumentError
-from tmeasures.fields import Field, TV_BELOW_ROUNDING
-from tmeasures.measures.base import Measure, Q20, Quantities, centred
+from tmeasures.fields import TV_BELOW_ROUNDING, Field
+from tmeasures.measures.base import Q20, Measure, Quantities, centred
 
 Spread = Literal["variance", "std"]
 
@@ -23,11 +23,12 @@ def checked_spread(spread: Spread) -> Spread:
 class TransformationVariance(Measure):
     """Transformation variance: the variance over transformations, averaged over samples.
 
-    ``TV = mean_i Var_j ST[i, j]``, with divisor ``m - 1``; 0 says that no transformation changes the
-    activation, for any sample. With ``spread="std"`` standard deviations are averaged instead
+    ``TV = mean_i Var_j ST[i, j]``, with divisor ``m - 1``; 0: no transformation changes the
+    activation of any sample. With ``spread="std"`` standard deviations are averaged instead
     (what the code published with the paper computes); the variable is then ``TV_deviation``.
 
-    - Shape: one number per activation. Unit: the activation's, squared; for ``"std"`` the activation's.
+    - Shape: one number per activation. Unit: the activation's, squared; for ``"std"`` the
+      activation's.
     - Undefined: NaN where any activation of the unit was NaN or infinite.
     - Needs: at least 2 transformations. Error: `ArgumentError` for an unknown spread.
     - Cost: one sample-first pass; 5 numbers of state for each activation.
@@ -36,7 +37,7 @@ class TransformationVariance(Measure):
     >>> import torch, tmeasures as tm
     >>> relu = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.ReLU())
     >>> images = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 4.0]]])
-    >>> tree = tm.measure(relu, images, tm.rotations(4), measures=["TV"], progress=False)
+    >>> tree = tm.measure(relu, images, tm.rotations(4), measures="TV")
     >>> tree["layers/1/TV"].values
     array([2.125, 2.125, 2.125, 2.125], dtype=float32)
     """

@@ -90,7 +90,8 @@ class Statistic(ABC):
 
     def _of(self, other: Statistic, flat: Tensor) -> Tensor:
         """A state of another part in this one's memory order."""
-        assert self.order is not None and other.order is not None, "merge before update"
+        assert self.order is not None, "merge before update"
+        assert other.order is not None, "merge before update"
         if other.order == self.order:
             return flat
         return self.order.flat(other.order.units(flat))

@@ -43,7 +43,7 @@ class MemoryOrder:
         return values.permute(*(a + 2 for a in self.outer), 0, 1, *(a + 2 for a in self.inner))
 
     def tile(self, values: Tensor) -> Tensor:
-        """A tile as ``(outer, s, t, inner)``, C-contiguous; half precision is widened to float32."""
+        """A tile as ``(outer, s, t, inner)``, contiguous; half precision becomes float32."""
         if values.dtype in (torch.float16, torch.bfloat16):
             values = values.float()
         outer = prod(self.shape[a] for a in self.outer)

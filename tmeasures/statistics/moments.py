@@ -26,7 +26,8 @@ class Moments(Statistic):
         between = n sum_j (k[j] - mean k)^2,    k[j] = (K[j] - K[0]) + (c[j] - c[0]) / n
         error   = sum f^2 - sum_j (c[j] - mean c)^2 / n
 
-    K is an actual activation and not a mean: equal values in a column give differences of exactly 0.
+    K is an actual activation and not a mean: equal values in a column give differences of exactly
+    0.
     """
 
     name = "moments"
@@ -68,8 +69,8 @@ class Moments(Statistic):
     def merge(self, other: Self) -> None:
         """Add other rows of the matrix.
 
-        With ``e = K_other - K`` and bars for means over j: ``c += n e``,
-        ``sum d^2 += 2 sum_j e c + n sum_j e^2``, ``sum f^2 += 2 sum_j (e - ebar) c + n sum_j (e - ebar)^2``.
+        The other's sums move by ``e = K_other - K``: c grows by ``n e``, the squares of d by
+        ``2 sum_j e c + n sum_j e^2``, those of f by the same with ``e - mean e`` in place of e.
         """
         for at in self._chunks():
             sums = self._of(other, other.sums)[:, at]

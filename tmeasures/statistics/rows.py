@@ -13,9 +13,9 @@ from tmeasures.statistics.base import Statistic, squares_about_mean, zeros
 class Rows(Statistic):
     """Squares within rows and between row means.
 
-    Kept for each unit: the squares within rows, the first row's mean with the sum and the squares of
-    all row means about it, the sum of the rows' standard deviations where ``spread`` asks for it,
-    the largest ``|a|``; and a row's sums so far while a tile holds less than whole rows.
+    Kept for each unit: the squares within rows, the first row's mean with the sum and the squares
+    of all row means about it, the sum of the rows' standard deviations where ``spread`` asks for
+    it, the largest ``|a|``; and a row's sums so far while a tile holds less than whole rows.
     """
 
     name = "rows"
