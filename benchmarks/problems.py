@@ -60,10 +60,7 @@ class Problem:
 
 def simple_conv(shape: tuple[int, ...]) -> nn.Module:
     """The SimpleConv of the paper, 32 first filters."""
-    try:
-        from tmeasures.demo import SimpleConv
-    except ImportError:
-        from standin import SimpleConv
+    from tmeasures.demo import SimpleConv
 
     return SimpleConv(filters=32, shape=shape, classes=10)
 

@@ -211,6 +211,13 @@ def test_an_iterable_data_set_is_read_once_in_its_own_order():
     with pytest.raises(tm.MemoryLimitError, match="iterable data set, which is read once"):
         tm.measure(network(), Stream(), tm.rotations(64), measures="NV", memory=40_000)
 
+    class One(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(images(1))
+
+    with pytest.raises(tm.ArgumentError, match="at least 2 samples and there is 1"):
+        tm.measure(network(), One(), tm.rotations(4), measures="NV")
+
 
 def test_uint8_images_and_float64_networks():
     pixels = (images() * 255).to(torch.uint8)
@@ -394,6 +401,8 @@ def test_a_run_stays_within_its_plan_and_does_not_grow_with_n():
         ({"transformations": [lambda x: x[1:], lambda x: x]}, "batch"),
         ({"transformations": [abs, lambda x: x + torch.rand_like(x)]}, "random"),
         ({"model": len}, "torch.nn.Module"),
+        ({"device": "gpu"}, "device='gpu' cannot be used"),
+        ({"device": "cuda:77"}, "device='cuda:77' cannot be used"),
     ],
 )
 def test_errors_come_before_work(arguments, says):

@@ -95,7 +95,7 @@ class Modules:
     ) -> None:
         self._model = _unwrapped(model)
         self._call = call or _call
-        self._target = None if device is None else torch.device(device)
+        self._target = None if device is None else _available(device)
         _check(self._model, self._target)
         self.nodes = naming.nodes(self._model)
         self.name = type(self._model).__name__
@@ -189,7 +189,7 @@ class Arrays:
         call: Callable[[Any, Any], Any] | None,
         device: torch.device | str | None,
     ) -> None:
-        self.device = torch.device(device or "cpu")
+        self.device = _available(device or "cpu")
         if self.device.type != "cpu":
             raise ArgumentError(
                 f"device={str(device)!r} for a model that is not a torch.nn.Module; leave it out: "
@@ -272,6 +272,21 @@ def _check(model: nn.Module, target: torch.device | None) -> None:
 
 def _call(model: nn.Module, inputs: Inputs) -> Any:
     return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+
+
+def _available(device: torch.device | str) -> torch.device:
+    """A device that this torch can run on, or an error that says what there is."""
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        there += ["mps"] * torch.backends.mps.is_available()
+        raise ArgumentError(
+            f"device={str(device)!r} cannot be used, this torch has {', '.join(['cpu', *there])}; "
+            "name one of these, or leave device= out to run where the model is"
+        ) from error
+    return found
 
 
 def _random_states(device: torch.device) -> list[Tensor]:

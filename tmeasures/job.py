@@ -63,7 +63,7 @@ def prepare(
     limit = memory_limit(memory, network.device)
     feed = feed_for(network, samples, transformations, preprocess, input, labels, n_samples, seed)
     m = len(feed.transformations)
-    _enough(chosen, feed.samples.n, m)
+    enough(chosen, feed.samples.n, m)
     found = probe(network, feed)
     inputs = feed.probe(1)
     tensors = [inputs] if isinstance(inputs, Tensor) else inputs.values()
@@ -103,7 +103,8 @@ def _spelled(value: Any) -> str:
     return getattr(value, "__qualname__", None) or repr(value)
 
 
-def _enough(measures: Iterable[Measure], n: int | None, m: int) -> None:
+def enough(measures: Iterable[Measure], n: int | None, m: int) -> None:
+    """Whether samples and transformations suffice for the measures: else an error."""
     for measure in measures:
         least_n, least_m = measure.least
         if m < least_m:

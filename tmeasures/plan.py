@@ -199,15 +199,16 @@ def _free(device: torch.device) -> int:
 def tile_shape(batch: int, n: int | None, m: int) -> tuple[int, int]:
     """Samples and transformations of a tile of at most ``batch`` inputs.
 
-    Whole rows where 8 of them fit, else about as many samples as transformations, which keeps both
-    the column state (touched once per tile) and the open rows' state cheap. A last tile of a single
+    Whole rows where 8 of them fit or few do; else about as many samples as transformations, which
+    keeps both the column state (touched once per tile) and the open rows' state cheap. A last tile of a single
     input is avoided where that is possible: torch takes other paths for it.
 
     >>> tile_shape(256, 1000, 16), tile_shape(256, 1000, 4224), tile_shape(256, 2, 4224)
     ((16, 16), (16, 16), (2, 128))
     """
     most = batch if n is None else min(batch, n)
-    t = m if m * min(_ROWS, most) <= batch else max(1, min(m, isqrt(batch)))
+    root = max(1, isqrt(batch))
+    t = m if m * min(_ROWS, most) <= batch or m <= min(2 * root, batch) else root
     s = max(1, min(most, batch // t))
     t = min(m, batch // s)
     while n is not None and s > 2 and min(t, m % t or t) == 1 and n % s == 1:

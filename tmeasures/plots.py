@@ -75,7 +75,8 @@ def heatmap(
         limit: Upper end of the colours. None: the upper quartile plus three interquartile ranges
             (Tukey's far fence; on the logarithmic scale, of the logarithms) of the finite cells
             that are not dead, layers weighing alike; no less than their 90 % quantile and no more
-            than the largest. 1 for p-values and decisions. Give the same to compare figures.
+            than the largest. 1 for p-values and decisions. Give that of `common_limit` to compare
+            figures.
         title: None: the measure, network, transformations, n and m.
 
     Returns:
@@ -96,14 +97,17 @@ def heatmap(
         ['0 (4)']
     """
     from matplotlib import colormaps
+    from matplotlib.colors import LogNorm, Normalize
     from matplotlib.figure import Figure
 
     if scale not in ("linear", "log"):
         raise ArgumentError(f"scale={scale!r} is not a scale: use 'linear' or 'log'")
     chosen = _choose(layers_of(tree), measure, layers)
     columns = [_column(name, data, measure) for name, data in chosen.items()]
-    attributes = next(iter(chosen.values()))[measure].attrs
-    norm = _norm(columns, scale, 1.0 if attributes["kind"] != "value" and limit is None else limit)
+    first = next(iter(chosen.values()))
+    attributes = first[measure].attrs
+    ends = _range(columns, scale, _fixed_limit(first, measure) if limit is None else limit)
+    norm = LogNorm(*ends) if scale == "log" else Normalize(*ends)
     cmap = colormaps["viridis"].with_extremes(over=COLOURS["outlier"])
 
     width = 3.2 + max(4.0, 0.24 * len(columns))
@@ -117,6 +121,47 @@ def heatmap(
     lines = [textwrap.fill(line, int(12 * width)) for line in text.splitlines()]
     figure.suptitle("\n".join(lines), fontsize=10)
     return figure
+
+
+def common_limit(
+    trees: Iterable[xr.DataTree],
+    measure: str = "NV",
+    *,
+    layers: str | Sequence[str] | None = None,
+) -> float:
+    """The limit that `heatmap` would choose for several results together, so that colours compare.
+
+    Args:
+        trees: Results.
+        measure: Name of a variable with one value per unit.
+        layers: Patterns of names of layers, as for `heatmap`; None: every layer.
+
+    Returns:
+        The upper end of a linear scale; all layers of all results weigh alike.
+
+    Raises:
+        ResultError: As `heatmap` does.
+
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> networks = [torch.nn.Conv2d(1, 4, size) for size in (3, 5)]
+        >>> images, angles = torch.rand(8, 1, 9, 9), tm.rotations(4)
+        >>> trees = [tm.measure(network, images, angles, measures="NV") for network in networks]
+        >>> limit = tm.plots.common_limit(trees, "NV")
+        >>> figures = [tm.plots.heatmap(tree, "NV", limit=limit) for tree in trees]
+        >>> figures[0].axes[1].get_ylim() == figures[1].axes[1].get_ylim() == (0, limit)
+        True
+    """
+    chosen = [pair for tree in trees for pair in _choose(layers_of(tree), measure, layers).items()]
+    if not chosen:
+        raise ArgumentError("there are no results to find a limit for: give at least one")
+    columns = [_column(name, data, measure) for name, data in chosen]
+    return _range(columns, "linear", _fixed_limit(chosen[0][1], measure))[1]
+
+
+def _fixed_limit(data: xr.Dataset, measure: str) -> float | None:
+    """1 for p-values and decisions."""
+    return None if data[measure].attrs["kind"] == "value" else 1.0
 
 
 def _choose(
@@ -161,9 +206,8 @@ def _column(name: str, data: xr.Dataset, measure: str) -> _Column:
     return _Column(name, values, (bits & DEAD) != 0)
 
 
-def _norm(columns: Sequence[_Column], scale: str, limit: float | None) -> Normalize:
-    from matplotlib.colors import LogNorm, Normalize
-
+def _range(columns: Sequence[_Column], scale: str, limit: float | None) -> tuple[float, float]:
+    """Both ends of the colours."""
     layers = [column.alive for column in columns]
     if scale == "log":
         layers = [values[values > 0] for values in layers]
@@ -181,7 +225,7 @@ def _norm(columns: Sequence[_Column], scale: str, limit: float | None) -> Normal
         raise ArgumentError(
             f"limit={limit} is not above the lower end of the colours, {low:.3g}: raise it"
         )
-    return LogNorm(low, limit) if scale == "log" else Normalize(low, limit)
+    return low, limit
 
 
 def _upper_end(layers: Iterable[np.ndarray]) -> float:

@@ -19,7 +19,7 @@ from tmeasures.capture import Layer, Network
 from tmeasures.engine import Outcome, Step
 from tmeasures.errors import ArgumentError, TMeasuresWarning
 from tmeasures.fields import NOT_FINITE
-from tmeasures.job import DEFAULT_MEASURES, Job, feed_for, positive, prepare, probe
+from tmeasures.job import DEFAULT_MEASURES, Job, enough, feed_for, positive, prepare, probe
 from tmeasures.measures import Measure
 from tmeasures.plan import Pass, Plan, tile_shape
 from tmeasures.statistics import Order
@@ -129,6 +129,7 @@ def measure(
     steps = engine.run(job.plan, job.network, job.feed, state)
     with closing(steps), _bar(job.plan, progress) as bar:
         ids, found_labels = _consume(steps, bar)
+    enough(job.measures, len(ids), job.plan.m)  # an iterable data set may end early
     outcomes = engine.finish(state, job.network.layers, job.measures, job.plan.m)
     _warn_not_finite(outcomes)
     attributes = _attributes(job, len(ids), time.perf_counter() - started)
@@ -159,6 +160,8 @@ def explain(
     >>> plan.passes[0].order, plan.inputs
     ('sample', 320)
     """
+    if unknown := arguments.keys() - (measure.__kwdefaults__ or {}).keys():
+        raise ArgumentError(f"measure() takes no argument {', '.join(sorted(unknown))}; leave it out.")
     arguments.pop("progress", None)
     return prepare(model, samples, transformations, **arguments).plan
 

@@ -20,7 +20,7 @@ from tmeasures.errors import ArgumentError, SampleError
 from tmeasures.loading import PROBE, Collated, Items, Recipe, Stream, kind, scalars
 
 _FORMS = (
-    "expected a tensor, an _array, a mapping of such, a Dataset or DataLoader of "
+    "expected a tensor, an array, a mapping of such, a Dataset or DataLoader of "
     "x, (x, y) or mappings, or a list of such items"
 )
 

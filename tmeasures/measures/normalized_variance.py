@@ -31,7 +31,7 @@ class NormalizedVariance(Measure):
     >>> images = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 4.0]]])
     >>> tree = tm.measure(torch.nn.Flatten(), images, tm.rotations(4), measures="NV")
     >>> tree["layers/output/NV"].values.round(3)
-    array([0.895, 0.895, 0.895, 0.895], dtype=float32)
+    array([1., 1., 1., 1.], dtype=float32)
     """
 
     short = "NV"
