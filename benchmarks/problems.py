@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
+from typing import Any
 
 import torch
 import xarray as xr
@@ -30,6 +31,7 @@ class Problem:
         m: Rotations.
         measures: Short names.
         parts: What is measured of it: ``"overhead"``, ``"memory"``, ``"save"``.
+        layers: Patterns of the layers; None for all.
         quick_shape: Of the images of ``--quick``.
     """
 
@@ -40,7 +42,8 @@ class Problem:
     m: int = 16
     measures: tuple[str, ...] = ("TV", "SV", "NV", "ANOVA")
     parts: tuple[str, ...] = ("overhead", "memory")
-    quick_shape: tuple[int, ...] = (3, 32, 32)
+    layers: tuple[str, ...] | None = None
+    quick_shape: tuple[int, ...] = (3, 16, 16)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -70,12 +73,15 @@ def resnet18(shape: tuple[int, ...]) -> nn.Module:
     return ResNet18(channels=shape[0])
 
 
+# 2.9 million activations at 224x224.
+_CONVOLUTIONS = ("stem.0", "stem.3", "*conv*", "*shortcut*", "fc")
+
 PROBLEMS = {
     problem.name: problem
     for problem in (
-        Problem("simple_conv", simple_conv, (1, 28, 28), n=64, quick_shape=(1, 28, 28)),
+        Problem("simple_conv", simple_conv, (1, 28, 28), n=64, quick_shape=(1, 12, 12)),
         Problem("resnet18", resnet18, (3, 64, 64), n=16),
-        Problem("save", resnet18, (3, 224, 224), n=4, m=4, parts=("save",)),
+        Problem("save", resnet18, (3, 224, 224), n=4, m=4, parts=("save",), layers=_CONVOLUTIONS),
     )
 }
 """The table, by name."""
@@ -98,15 +104,13 @@ class Workload:
             self.model = problem.network(problem.shape).eval().to(self.device)
             self.samples = torch.rand(max(problem.sizes), *problem.shape)
         self.rotations = tm.rotations(problem.m)
+        self.arguments: dict[str, Any] = {"measures": problem.measures, "layers": problem.layers}
 
     @cached_property
     def plan(self) -> tm.Plan:
         """The plan of the short run; its tile is that of all bare forward passes."""
         return tm.explain(
-            self.model,
-            self.samples[: self.problem.n],
-            self.rotations,
-            measures=self.problem.measures,
+            self.model, self.samples[: self.problem.n], self.rotations, **self.arguments
         )
 
     @cached_property
@@ -131,11 +135,7 @@ class Workload:
     def measure(self, n: int) -> xr.DataTree:
         """The whole call on n samples: reading, rotating, p-values and tree included."""
         return tm.measure(
-            self.model,
-            self.samples[:n],
-            self.rotations,
-            measures=self.problem.measures,
-            progress=False,
+            self.model, self.samples[:n], self.rotations, progress=False, **self.arguments
         )
 
     @torch.no_grad()

@@ -38,6 +38,7 @@ _OVERHEAD: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("kernel / forward", "kernel_over_forward", _seconds),
     ("rotating / forward", "rotating_over_forward", _seconds),
 )
+_PARTS = {True: "read in quiet", False: "OTHERS WERE BUSY: not to be trusted"}
 _MEMORY = (
     ("peak of measure at n, MiB", "measure", "n"),
     ("peak of measure at n, then 4n, MiB", "measure", "4n"),
@@ -87,6 +88,7 @@ def _rows(states: list[Figures]) -> Iterator[list[str]]:
         for label, name, show in _OVERHEAD:
             yield [label, *(_cell(state["overhead"][name], show) for state in states)]
         yield ["rounds", *(_rounds(state["overhead"]) for state in states)]
+        yield ["the parts alone", *(_PARTS[state["overhead"]["parts_quiet"]] for state in states)]
     if "memory" in parts:
         for label, what, name in _MEMORY:
             yield [label, *(_mebibytes(state["memory"][what][name]) for state in states)]

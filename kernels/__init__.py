@@ -16,8 +16,6 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-BACKENDS = ("numba", "torch")
-
 
 class Backend(Protocol):
     """What a module of kernels offers; ``unit`` is the flat unit index, float64 if not said."""
@@ -49,6 +47,17 @@ class Backend(Protocol):
                 the mean so far, for x and for d; empty where a tile holds whole rows.
             seen: Columns of these rows that earlier tiles held.
             m: Columns of a whole row.
+        """
+
+    def between(self, shift: Tensor, sums: Tensor, n: int, out: Tensor) -> None:
+        """Reduce the column sums of n samples.
+
+        Args:
+            shift: ``(m, unit)``: as in `fused`.
+            sums: ``(m, unit)``: the sums of n differences.
+            n: Samples.
+            out: ``(3, unit)``: becomes ``sum_j c[j]^2 / n``, ``sum_j (c[j] - mean c)^2 / n`` and
+                ``n sum_j (k[j] - mean k)^2`` with ``k[j] = (K[j] - K[0]) + (c[j] - c[0]) / n``.
         """
 
     def rows(

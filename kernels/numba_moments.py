@@ -161,6 +161,33 @@ def _add_deviation(within, total, m):
         total[u] += np.sqrt(within[u] / (m - 1))
 
 
+@parallel()
+def _between(shift, sums, n, out):
+    m, units = sums.shape
+    for b in prange((units + BLOCK - 1) // BLOCK):
+        lo, hi = b * BLOCK, min((b + 1) * BLOCK, units)
+        first_k, first_c, found = shift[0, lo:hi], sums[0, lo:hi], out[:, lo:hi]
+        means = np.zeros((2, BLOCK))
+        found[:] = 0.0
+        for j in range(m):
+            k, c = shift[j, lo:hi], sums[j, lo:hi]
+            for u in range(hi - lo):
+                means[0, u] += c[u] - first_c[u]
+                means[1, u] += np.float64(k[u]) - np.float64(first_k[u])
+                found[0, u] += c[u] * c[u] / n
+        for u in range(hi - lo):
+            means[0, u] /= m
+            means[1, u] = means[1, u] / m + means[0, u] / n
+        for j in range(m):
+            k, c = shift[j, lo:hi], sums[j, lo:hi]
+            for u in range(hi - lo):
+                gap = c[u] - first_c[u]
+                mean = np.float64(k[u]) - np.float64(first_k[u]) + gap / n - means[1, u]
+                gap -= means[0, u]
+                found[1, u] += gap * gap / n
+                found[2, u] += n * mean * mean
+
+
 @inner()
 def _row_mean(row, m, i, means):
     for u in range(row.shape[1]):
@@ -249,6 +276,11 @@ def fused(
 ) -> None:
     """See `tmeasures.kernels.Backend.fused`."""
     _call(_fused, x, shift, sums, squares, paired, rows, largest, open_rows, seen, m)
+
+
+def between(shift: Tensor, sums: Tensor, n: int, out: Tensor) -> None:
+    """See `tmeasures.kernels.Backend.between`."""
+    _call(_between, shift, sums, n, out)
 
 
 def rows(

@@ -89,6 +89,20 @@ def fused(
             paired[at] += paired_within.sum(0)
 
 
+def between(shift: Tensor, sums: Tensor, n: int, out: Tensor) -> None:
+    """See `tmeasures.kernels.Backend.between`."""
+    m, units = sums.shape
+    step = max(1, CHUNK_BYTES // (8 * _ALIVE * m))
+    for lo in range(0, units, step):
+        at = slice(lo, lo + step)
+        c, k = sums[:, at], shift[:, at].double()
+        out[0, at] = c.square().sum(0) / n
+        gap = c - c[0]
+        k = (k - k[0]) + gap / n
+        out[1, at] = gap.sub_(gap.mean(0)).square_().sum(0) / n
+        out[2, at] = k.sub_(k.mean(0)).square_().sum(0) * n
+
+
 def rows(
     x: Tensor,
     rows: Tensor,

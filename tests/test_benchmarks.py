@@ -68,7 +68,7 @@ def _check_overhead(found):
         "fixed_s_per_million",
     }  # differences: of any sign where all is tiny
     assert all(value["least"] > 0 for name, value in figures.items() if name not in fixed)
-    assert found["activations"] > 100_000
+    assert found["activations"] > 10_000
     assert found["tile"] == [2, 4]
     assert found["rounds"] >= 1
 
@@ -119,12 +119,14 @@ def test_busy_rounds_are_dropped(monkeypatch):
     import measurements
     from problems import PROBLEMS
 
-    busy = iter([0.0] * 4 + [0.0, 0.5, 0.0, 0.0] + [0.0] * 4)
+    busy = iter([0.0] * 4 + [0.0, 0.5, 0.0, 0.0] + [0.0] * 4 + [0.5, 0.0])
     monkeypatch.setattr(measurements, "timed", lambda call, device: (1.0, next(busy)))
     monkeypatch.setattr(measurements, "_overhead", lambda times, work: dict(times))
     monkeypatch.setattr(measurements, "_parts", lambda *_: {})
     found = measurements.overhead(PROBLEMS["simple_conv"].quick(), "cpu", 2, False)
     assert (found["rounds"], found["dropped"], found["quiet"]) == (2, 1, True)
+    assert found["parts_quiet"]
+    assert next(busy, None) is None
 
 
 def test_cpu_time_of_others_leaves_out_idle_cores_and_this_process(tmp_path, monkeypatch):

@@ -118,6 +118,26 @@ def test_default_limit_by_hand():
     assert plots.heatmap(tree).axes[1].get_ylim()[1] > 80, "a layer of few cells weighs as much"
 
 
+def test_common_limit():
+    """As of one result with all the layers: equal weights, quartiles by hand as above."""
+    few = np.repeat([1.0, 2, 3, 4, 5], 20)
+    trees = [make({"a": (("unit",), {"NV": value(values)})}) for values in ([1, 2], [*few, 100])]
+    alone = [plots.common_limit([tree]) for tree in trees]
+    assert alone == [plots.heatmap(tree).axes[1].get_ylim()[1] for tree in trees]
+    assert alone == pytest.approx([2, 10])
+    together = make(
+        {"a": (("unit",), {"NV": value([1, 2])}), "b": (("unit",), {"NV": value([*few, 100])})}
+    )
+    expected = plots.heatmap(together).axes[1].get_ylim()[1]
+    assert plots.common_limit(iter(trees)) == expected
+    assert expected not in alone
+    assert plots.common_limit([example()], "D") == 1
+    with pytest.raises(ArgumentError, match="no results"):
+        plots.common_limit([])
+    with pytest.raises(ResultError, match="no layer with NV matches 'x'"):
+        plots.common_limit(trees, layers="x")
+
+
 def test_log_scale():
     spread = make({"a": (("unit",), {"NV": value([0, *np.logspace(-4, 2, 50)])})})
     figure = plots.heatmap(spread, scale="log")

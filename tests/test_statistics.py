@@ -8,13 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmeasures.kernels import BACKENDS
 from tmeasures.measures import Quantities, named
 from tmeasures.statistics import Columns, Moments, Rows, gather
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.tile import Tile
 
 Anova, NV, SV, TV = (named()[name] for name in ("ANOVA", "NV", "SV", "TV"))
+BACKENDS = ["numba", "torch"]
+# Where the torch kernels run: on a GPU wherever one is at hand.
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 MEASURES = [TV(), SV(), NV(), Anova(), Anova(paired=True)]
 SPREADS = [TV(spread="std"), SV(spread="std"), NV(spread="std")]
 
@@ -29,6 +31,7 @@ def tiles(n, m, s, t, order="sample"):
 def feed(statistics, cube, s, t, order="sample", view=lambda x: x):
     """Hand a cube (sample, transformation, *unit) over in tiles; view may change the strides."""
     n, m = cube.shape[:2]
+    cube = cube.to(DEVICE) if statistics[0]._kernels == "torch" else cube
     for rows, columns in tiles(n, m, s, t, order):
         values = view(cube[rows.start : rows.stop, columns.start : columns.stop])
         tile = Tile(rows, columns, np.arange(rows.start, rows.stop), None, values)
@@ -38,7 +41,7 @@ def feed(statistics, cube, s, t, order="sample", view=lambda x: x):
 
 
 def quantities(statistics, n, m):
-    return Quantities(n, m, {k: v.double().numpy() for k, v in gather(statistics).items()})
+    return Quantities(n, m, {k: v.cpu().double().numpy() for k, v in gather(statistics).items()})
 
 
 def single_pass(cube, s, t, backend, view=lambda x: x):

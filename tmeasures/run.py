@@ -161,7 +161,9 @@ def explain(
     ('sample', 320)
     """
     if unknown := arguments.keys() - (measure.__kwdefaults__ or {}).keys():
-        raise ArgumentError(f"measure() takes no argument {', '.join(sorted(unknown))}; leave it out.")
+        raise ArgumentError(
+            f"measure() takes no argument {', '.join(sorted(unknown))}; leave it out."
+        )
     arguments.pop("progress", None)
     return prepare(model, samples, transformations, **arguments).plan
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tmeasures.statistics.base import Statistic, zeros
 
-# Units finalized at once: the m x units temporaries stay small beside the state.
+# Units merged at once: the m x units temporaries stay small beside the state.
 _CHUNK = 2**16
 
 
@@ -91,20 +91,13 @@ class Moments(Statistic):
 
     def quantities(self) -> dict[str, Tensor]:
         """See `Statistic.quantities`."""
-        columns, between, error = (torch.empty_like(self.rows) for _ in range(3))
-        for at in self._chunks():
-            c = self.sums[:, at]
-            columns[at] = (self.squares[at] - c.square().sum(0) / self.n).clamp_(min=0)
-            gap = c - c.mean(0)
-            error[at] = (self.paired[at] - gap.square_().sum(0) / self.n).clamp_(min=0)
-            shift = self.shift[:, at].double()
-            k = (shift - shift[0]) + (c - c[0]) / self.n
-            k -= k.mean(0)
-            between[at] = self.n * k.square_().sum(0)
+        out = torch.empty(3, self.rows.numel(), dtype=torch.float64, device=self.rows.device)
+        self.backend.between(self.shift, self.sums, self.n, out)
+        columns, error, between = out
         return {
             "rows": self.rows,
-            "columns": columns,
+            "columns": (self.squares - columns).clamp_(min=0),
             "between": between,
-            "error": error,
+            "error": (self.paired - error).clamp_(min=0),
             "largest": self.largest,
         }
