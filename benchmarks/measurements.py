@@ -28,6 +28,8 @@ QUIET = 0.1
 _RESOLUTION = 0.02
 # Times that the kernel alone is read before it stands as it is.
 _TRIES = 3
+# Readings of each layer in such a try.
+_REPEATS = 9
 
 Figures = dict[str, Any]
 Readings = dict[str, list[float]]
@@ -91,20 +93,12 @@ def overhead(problem: Problem, device: str, repeats: int, tuned: bool) -> Figure
     }
     for call in (pairs["measure n"], pairs["forward n"]):  # compiles, plans, fills caches
         call()
-    quiet, noisy = [], []
-    while len(quiet) < repeats and len(quiet) + len(noisy) < 2 * repeats:
-        gc.collect()
-        names = list(pairs) if (len(quiet) + len(noisy)) % 2 == 0 else list(pairs)[::-1]
-        readings = {name: timed(pairs[name], work.device) for name in names}
-        still = all(not others > QUIET for _, others in readings.values())
-        (quiet if still else noisy).append({k: seconds for k, (seconds, _) in readings.items()})
+    quiet, noisy = _rounds(pairs, repeats, work.device)
     rounds = quiet or noisy
     times = {name: [one[name] for one in rounds] for name in pairs}
     found = _overhead(times, work)
     for _ in range(_TRIES):
-        _, others = timed(
-            lambda: found.update(_parts(times["forward 4n"], work, repeats)), work.device
-        )
+        _, others = timed(lambda: found.update(_parts(times["forward 4n"], work)), work.device)
         if not others > QUIET:
             break
     return {
@@ -118,6 +112,23 @@ def overhead(problem: Problem, device: str, repeats: int, tuned: bool) -> Figure
         "tile": [work.plan.passes[0].samples, work.plan.passes[0].transformations],
         "passes": len(work.plan.passes),
     }
+
+
+def _rounds(
+    pairs: dict[str, Callable[[], object]], repeats: int, device: torch.device
+) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """Seconds of each call, of quiet and of noisy rounds."""
+    quiet: list[dict[str, float]] = []
+    noisy: list[dict[str, float]] = []
+    for number in range(2 * repeats):
+        if len(quiet) == repeats:
+            break
+        gc.collect()
+        names = list(pairs) if number % 2 == 0 else list(pairs)[::-1]
+        readings = {name: timed(pairs[name], device) for name in names}
+        busy = any(others > QUIET for _, others in readings.values())
+        (noisy if busy else quiet).append({k: seconds for k, (seconds, _) in readings.items()})
+    return quiet, noisy
 
 
 def _overhead(times: Readings, work: Workload) -> Readings:
@@ -136,13 +147,13 @@ def _overhead(times: Readings, work: Workload) -> Readings:
     return dict(found)
 
 
-def _parts(forward: list[float], work: Workload, repeats: int) -> Readings:
+def _parts(forward: list[float], work: Workload) -> Readings:
     """The kernel alone, beside a bare read, and rotating alone, as shares of the forward pass."""
     n, more = work.problem.sizes
     inputs, seconds = more * work.problem.m, median(forward)
-    kernel, bare_read, units = _kernel(work, repeats)
+    kernel, bare_read, units = _kernel(work, _REPEATS)
     rotating = [
-        _seconds(lambda: deque(work.rotate(n), maxlen=0), work.device) for _ in range(repeats)
+        _seconds(lambda: deque(work.rotate(n), maxlen=0), work.device) for _ in range(_REPEATS)
     ]
     return {
         "kernel_ns": kernel,
@@ -154,7 +165,11 @@ def _parts(forward: list[float], work: Workload, repeats: int) -> Readings:
 
 
 def _kernel(work: Workload, repeats: int) -> tuple[list[float], list[float], int]:
-    """Nanoseconds an activation of folding tiles of all layers, and of `torch.sum`, per repeat."""
+    """Nanoseconds an activation of folding tiles of all layers, and of `torch.sum`.
+
+    Each layer's readings are sorted before layers are added up: a thread that waits for a core now
+    and then, for milliseconds, does not reach the median. Also gives the number of activations.
+    """
     first = work.plan.passes[0]
     s, t, m = first.samples, first.transformations, work.problem.m
     kernel, read = np.zeros(repeats), np.zeros(repeats)
@@ -167,12 +182,16 @@ def _kernel(work: Workload, repeats: int) -> tuple[list[float], list[float], int
         folds = [partial(statistic.update, tile) for statistic in statistics]
         for fold in folds:  # the first takes the state's memory
             fold()
-        for repeat in range(repeats):
-            kernel[repeat] += sum(_seconds(fold, work.device) for fold in folds)
-            read[repeat] += _seconds(values.sum, work.device)
+        found = [
+            (sum(_seconds(fold, work.device) for fold in folds), _seconds(values.sum, work.device))
+            for _ in range(repeats)
+        ]
+        of_kernel, of_read = np.sort(np.array(found), axis=0).T
+        kernel += of_kernel
+        read += of_read
         units += math.prod(layer.shape)
     each = 1e9 / (s * t * units)
-    return list(kernel * each), list(read * each), units
+    return (kernel * each).tolist(), (read * each).tolist(), units
 
 
 def memory(problem: Problem, device: str, tuned: bool, what: str) -> Figures:

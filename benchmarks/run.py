@@ -40,7 +40,10 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="tiny, one round, in this process: a test, the figures mean nothing",
     )
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    if options.repeats < 1:
+        parser.error(f"--repeats is {options.repeats}: give at least 1")
+    return options
 
 
 def measure(

@@ -199,9 +199,9 @@ def _free(device: torch.device) -> int:
 def tile_shape(batch: int, n: int | None, m: int) -> tuple[int, int]:
     """Samples and transformations of a tile of at most ``batch`` inputs.
 
-    Whole rows where 8 of them fit or few do; else about as many samples as transformations, which
-    keeps both the column state (touched once per tile) and the open rows' state cheap. A last tile of a single
-    input is avoided where that is possible: torch takes other paths for it.
+    Whole rows where 8 of them fit or m is small; else about as many samples as transformations,
+    which keeps both the column state (touched once per tile) and the open rows' state cheap. A last
+    tile of a single input is avoided where that is possible: torch takes other paths for it.
 
     >>> tile_shape(256, 1000, 16), tile_shape(256, 1000, 4224), tile_shape(256, 2, 4224)
     ((16, 16), (16, 16), (2, 128))
