@@ -178,7 +178,11 @@ def _kernel(work: Workload, repeats: int) -> tuple[list[float], list[float], int
     for layer in tm.layers(work.model, work.samples[:1], layers=work.problem.layers):
         values = torch.rand(s, t, *layer.shape, generator=random).to(work.device, layer.dtype)
         tile = Tile(range(s), range(t), np.arange(s), None, values)
-        statistics = [KINDS[name](m, first.columns) for name in first.statistics]
+        options = {"dtype": layer.dtype, "device": work.device}
+        statistics = [
+            KINDS[name](layer.n_units, m, tile=(s, t), columns=first.columns, **options)
+            for name in first.statistics
+        ]
         folds = [partial(statistic.update, tile) for statistic in statistics]
         for fold in folds:  # the first takes the state's memory
             fold()

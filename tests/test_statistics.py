@@ -21,6 +21,13 @@ MEASURES = [TV(), SV(), NV(), Anova(), Anova(paired=True)]
 SPREADS = [TV(spread="std"), SV(spread="std"), NV(spread="std")]
 
 
+def new(kind, cube, tile, backend=None, **options):
+    device = DEVICE if backend == "torch" else "cpu"
+    units, m = cube[0, 0].numel(), cube.shape[1]
+    options = {"dtype": cube.dtype, "device": device, "kernels": backend, **options}
+    return kind(units, m, tile=tile, spread=kind is not Moments, **options)
+
+
 def tiles(n, m, s, t, order="sample"):
     rows = [range(i, min(i + s, n)) for i in range(0, n, s)]
     columns = [range(j, min(j + t, m)) for j in range(0, m, t)]
@@ -31,7 +38,7 @@ def tiles(n, m, s, t, order="sample"):
 def feed(statistics, cube, s, t, order="sample", view=lambda x: x):
     """Hand a cube (sample, transformation, *unit) over in tiles; view may change the strides."""
     n, m = cube.shape[:2]
-    cube = cube.to(DEVICE) if statistics[0]._kernels == "torch" else cube
+    cube = cube.to(statistics[0].device)
     for rows, columns in tiles(n, m, s, t, order):
         values = view(cube[rows.start : rows.stop, columns.start : columns.stop])
         tile = Tile(rows, columns, np.arange(rows.start, rows.stop), None, values)
@@ -46,13 +53,13 @@ def quantities(statistics, n, m):
 
 def single_pass(cube, s, t, backend, view=lambda x: x):
     n, m = cube.shape[:2]
-    return quantities(feed([Moments(m, m, kernels=backend)], cube, s, t, view=view), n, m)
+    return quantities(feed([new(Moments, cube, (s, t), backend)], cube, s, t, view=view), n, m)
 
 
 def two_passes(cube, s, t, backend):
     n, m = cube.shape[:2]
-    rows = feed([Rows(m, m, spread=True, kernels=backend)], cube, s, t)
-    columns = [Columns(m, min(t, m), spread=True, kernels=backend)]
+    rows = feed([new(Rows, cube, (s, t), backend)], cube, s, t)
+    columns = [new(Columns, cube, (s, t), backend, columns=min(t, m))]
     return quantities(rows + feed(columns, cube, s, t, "transformation"), n, m)
 
 
@@ -127,9 +134,9 @@ def test_merging_parts_in_any_order_agrees(backend, shape, cuts, order, dtype, e
     cube = normal_cube(n, m, unit, dtype, 10.0, effect)
     edges = sorted({0, n, *(c for c in cuts if c < n)})
     kinds = {
-        "moments": lambda: Moments(m, m, kernels=backend),
-        "rows": lambda: Rows(m, m, spread=True, kernels=backend),
-        "columns": lambda: Columns(m, m, spread=True, kernels=backend),
+        "moments": lambda: new(Moments, cube, (2, 2), backend),
+        "rows": lambda: new(Rows, cube, (2, 2), backend),
+        "columns": lambda: new(Columns, cube, (2, 2), backend),
     }
     merged = {}
     for name, kind in kinds.items():
@@ -146,11 +153,11 @@ def test_merging_parts_in_any_order_agrees(backend, shape, cuts, order, dtype, e
 def test_closed_columns_merge_over_transformations(backend):
     cube = normal_cube(6, 8, (3,), torch.float64, 10.0, 100.0)
     parts = [
-        feed([Columns(4, 2, spread=True, kernels=backend)], half, 3, 2, "transformation")[0]
+        feed([new(Columns, half, (3, 2), backend, columns=2)], half, 3, 2, "transformation")[0]
         for half in (cube[:, :4], cube[:, 4:])
     ]
     parts[0].merge(parts[1])
-    rows = feed([Rows(8, 8, spread=True, kernels=backend)], cube, 3, 8)
+    rows = feed([new(Rows, cube, (3, 8), backend)], cube, 3, 8)
     assert_agrees(cube, quantities([*rows, parts[0]], 6, 8), MEASURES + SPREADS)
 
 
@@ -189,7 +196,7 @@ def test_dense_outputs_are_read_without_a_copy(layout):
 
 def test_parts_of_unlike_layout_merge():
     cube = normal_cube(8, 3, (3, 2, 5), torch.float32)
-    first, second = Moments(3, 3), Moments(3, 3)
+    first, second = (new(Moments, cube, (2, 3)) for _ in range(2))
     feed([first], cube[:4], 2, 3)
     feed(
         [second],

@@ -45,17 +45,25 @@ class Step:
         return len(self.tile.samples) * len(self.tile.transformations)
 
 
-def start(plan: Plan, layers: Sequence[Layer], kernels: str | None = None) -> State:
-    """Empty statistics for a plan; their memory is taken when the first tile comes."""
+def start(plan: Plan, layers: Sequence[Layer], device: torch.device) -> State:
+    """Empty statistics for a plan."""
 
-    def statistics() -> dict[str, Statistic]:
+    def statistics(layer: Layer) -> dict[str, Statistic]:
         return {
-            name: KINDS[name](plan.m, p.columns, spread=plan.spread, kernels=kernels)
+            name: KINDS[name](
+                layer.n_units,
+                plan.m,
+                tile=(p.samples, p.transformations),
+                columns=p.columns,
+                dtype=layer.dtype,
+                device=device,
+                spread=plan.spread,
+            )
             for p in plan.passes
             for name in p.statistics
         }
 
-    return {layer.name: statistics() for layer in layers}
+    return {layer.name: statistics(layer) for layer in layers}
 
 
 def run(plan: Plan, network: Network, feed: Feed, state: State) -> Generator[Step]:

@@ -125,7 +125,7 @@ def measure(
         seed=seed,
         plan=plan,
     )
-    state = engine.start(job.plan, job.network.layers)
+    state = engine.start(job.plan, job.network.layers, job.network.device)
     steps = engine.run(job.plan, job.network, job.feed, state)
     with closing(steps), _bar(job.plan, progress) as bar:
         ids, found_labels = _consume(steps, bar)

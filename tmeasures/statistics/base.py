@@ -19,12 +19,18 @@ class Statistic(ABC):
     """Sums of the activations of one layer about a shift, updated a tile at a time.
 
     The state is float64, on the layer's device, flat over units in the layer's memory order, and
-    does not grow with the number of samples. The tiles of a row come one after another, from its
-    first column to its last; so do the tiles of a column when tiles come transformation-first.
+    does not grow with the number of samples. It is allocated at once: memory taken between the
+    outputs of a forward pass would keep the allocator from using theirs again. The tiles of a row
+    come one after another, from its first column to its last; so do the tiles of a column when
+    tiles come transformation-first.
 
     Args:
+        units: Activations of the layer.
         m: Columns of the whole matrix.
-        columns: Columns that are open at once: m, or those of a tile in transformation-first order.
+        tile: Samples and transformations of a tile, at most.
+        columns: Columns that are open at once; None: all of them.
+        dtype: Of the activations.
+        device: Where they are.
         spread: Whether to keep the sum of standard deviations too, where the statistic can.
         kernels: ``"numba"`` or ``"torch"``; None chooses by device.
     """
@@ -34,12 +40,26 @@ class Statistic(ABC):
     """The quantities that `finalize` gives; see `tmeasures.statistics`."""
 
     def __init__(
-        self, m: int, columns: int, *, spread: bool = False, kernels: str | None = None
+        self,
+        units: int,
+        m: int,
+        *,
+        tile: tuple[int, int],
+        columns: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        spread: bool = False,
+        kernels: str | None = None,
     ) -> None:
-        self.m, self.columns, self.spread = m, columns, spread
-        self.n = 0
+        self.units, self.m, self.tile, self.spread = units, m, tile, spread
+        self.columns = m if columns is None else columns
+        self.dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        device = torch.device(device)
+        self.device = torch.device("cpu") if device.type == "mps" else device  # has no float64
+        self.backend: Backend = backend(self.device, kernels)
         self.order: MemoryOrder | None = None
-        self._kernels = kernels
+        self.n = 0
+        self._allocate()
 
     @staticmethod
     @abstractmethod
@@ -55,22 +75,18 @@ class Statistic(ABC):
 
     def update(self, tile: Tile[Tensor]) -> None:
         """Fold a tile ``(sample, transformation, *unit)`` into the state, reading it once."""
-        values = tile.values
-        if values.device.type == "mps":  # has no float64
-            values = values.cpu()
+        values = tile.values.to(self.device)
         if self.order is None:
             self.order = MemoryOrder.of(values)
-            self.backend: Backend = backend(values.device, self._kernels)
-            self._start(self.order.tile(values))
         self._fold(self.order.tile(values), tile.samples, tile.transformations)
 
     @abstractmethod
-    def _start(self, x: Tensor) -> None:
-        """Allocate the state for tiles like x, ``(outer, s, t, inner)``."""
+    def _allocate(self) -> None:
+        """Allocate the state."""
 
     @abstractmethod
     def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
-        """Fold a tile in memory order into the state."""
+        """Fold a tile in memory order, ``(outer, s, t, inner)``, into the state."""
 
     @abstractmethod
     def merge(self, other: Self) -> None:
@@ -88,6 +104,14 @@ class Statistic(ABC):
         assert self.order is not None, "finalize before update"
         return {name: self.order.units(value) for name, value in self.quantities().items()}
 
+    def _zeros(self, *shape: int) -> Tensor:
+        """A float64 state ``(*shape, unit)``."""
+        return torch.zeros(*shape, self.units, dtype=torch.float64, device=self.device)
+
+    def _activations(self, *shape: int) -> Tensor:
+        """A state of activations ``(*shape, unit)`` in the precision they are kept in."""
+        return torch.zeros(*shape, self.units, dtype=self.dtype, device=self.device)
+
     def _of(self, other: Statistic, flat: Tensor) -> Tensor:
         """A state of another part in this one's memory order."""
         assert self.order is not None, "merge before update"
@@ -100,8 +124,3 @@ class Statistic(ABC):
 def squares_about_mean(total: Tensor, squares: Tensor, count: int) -> Tensor:
     """Squares about the mean from the sum and the squares about a shift, never below 0."""
     return (squares - total.square() / count).clamp_(min=0)
-
-
-def zeros(x: Tensor, *shape: int) -> Tensor:
-    """A float64 state for the units of a tile in memory order."""
-    return torch.zeros(*shape, x.shape[0] * x.shape[3], dtype=torch.float64, device=x.device)

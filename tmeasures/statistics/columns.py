@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tmeasures.errors import ArgumentError
-from tmeasures.statistics.base import Statistic, squares_about_mean, zeros
+from tmeasures.statistics.base import Statistic, squares_about_mean
 
 
 class Columns(Statistic):
@@ -28,15 +28,14 @@ class Columns(Statistic):
         """See `Statistic.unit_bytes`."""
         return columns * (itemsize + 16) + 6 * 8 + itemsize
 
-    def _start(self, x: Tensor) -> None:
-        self.sums, self.squares = zeros(x, self.columns), zeros(x, self.columns)
-        self.shift = torch.empty_like(self.sums, dtype=x.dtype)
-        self.largest = torch.zeros_like(self.sums[0], dtype=x.dtype)
+    def _allocate(self) -> None:
+        self.shift, self.largest = self._activations(self.columns), self._activations()
+        self.sums, self.squares = self._zeros(self.columns), self._zeros(self.columns)
         self.counts = [0] * self.columns
         self.block = range(0, 0)
         self.closed = 0
         # within, deviations, first mean in two parts, sum and squares of the means about it
-        self.totals = zeros(x, 6)
+        self.totals = self._zeros(6)
 
     def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
         if self.columns < self.m and transformations != self.block:

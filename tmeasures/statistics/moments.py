@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from tmeasures.statistics.base import Statistic, zeros
+from tmeasures.statistics.base import Statistic
 
 # Units merged at once: the m x units temporaries stay small beside the state.
 _CHUNK = 2**16
@@ -39,13 +39,12 @@ class Moments(Statistic):
         open_rows = 6 * 8 * tile[0] if tile[1] < m else 0
         return m * (itemsize + 8) + 3 * 8 + itemsize + open_rows
 
-    def _start(self, x: Tensor) -> None:
-        s, t = x.shape[1:3]
-        self.sums = zeros(x, self.m)
-        self.shift = torch.empty_like(self.sums, dtype=x.dtype)
-        self.squares, self.paired, self.rows = zeros(x), zeros(x), zeros(x)
-        self.largest = torch.zeros_like(self.rows, dtype=x.dtype)
-        self.open_rows = zeros(x, s if t < self.m else 0, 6)
+    def _allocate(self) -> None:
+        s, t = self.tile
+        self.shift, self.largest = self._activations(self.m), self._activations()
+        self.sums = self._zeros(self.m)
+        self.squares, self.paired, self.rows = self._zeros(), self._zeros(), self._zeros()
+        self.open_rows = self._zeros(s if t < self.m else 0, 6)
 
     def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
         at = slice(transformations.start, transformations.stop)

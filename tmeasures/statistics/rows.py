@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from tmeasures.statistics.base import Statistic, squares_about_mean, zeros
+from tmeasures.statistics.base import Statistic, squares_about_mean
 
 
 class Rows(Statistic):
@@ -27,12 +27,11 @@ class Rows(Statistic):
         open_rows = 3 * 8 * tile[0] if tile[1] < m else 0
         return 5 * 8 + itemsize + open_rows
 
-    def _start(self, x: Tensor) -> None:
-        s, t = x.shape[1:3]
-        self.rows, self.means = zeros(x), zeros(x, 3)
-        self.deviations = zeros(x) if self.spread else self.rows[:0]
-        self.largest = torch.zeros_like(self.rows, dtype=x.dtype)
-        self.open_rows = zeros(x, s if t < self.m else 0, 3)
+    def _allocate(self) -> None:
+        s, t = self.tile
+        self.rows, self.means, self.largest = self._zeros(), self._zeros(3), self._activations()
+        self.deviations = self._zeros() if self.spread else self.rows[:0]
+        self.open_rows = self._zeros(s if t < self.m else 0, 3)
 
     def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
         self.backend.rows(
