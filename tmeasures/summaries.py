@@ -111,7 +111,8 @@ def summarise(layers: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """
     import xarray as xr
 
-    columns: dict[str, xr.Variable] = {}
+    columns: dict[str, np.ndarray] = {}
+    labels: dict[str, tuple[tuple[Hashable, ...], dict[str, str]]] = {}
     for row, data in enumerate(layers.values()):
         for name in measured(data):
             leading = [dim for dim in data[name].dims if dim not in data["status"].dims]
@@ -120,16 +121,17 @@ def summarise(layers: Mapping[str, xr.Dataset]) -> xr.Dataset:
                 if key not in columns:
                     missing = np.zeros((), value.dtype) if value.dtype.kind == "i" else np.nan
                     shape = (len(layers), *value.shape)
+                    columns[key] = np.full(shape, missing)
                     dims = ("layer", *leading[: value.ndim])
-                    attributes = _column_attributes(data[name], statistic)
-                    columns[key] = xr.Variable(dims, np.full(shape, missing), attributes)
+                    labels[key] = dims, _column_attributes(data[name], statistic)
                 columns[key][row] = value
     coordinates = {
         "layer": ("layer", np.array(list(layers), dtype=str)),
         "kind": ("layer", np.array([data.attrs["kind"] for data in layers.values()], dtype=str)),
         "n_units": ("layer", np.array([data["status"].size for data in layers.values()], np.int64)),
     }
-    return xr.Dataset(columns, coordinates)
+    variables = {key: (labels[key][0], values, labels[key][1]) for key, values in columns.items()}
+    return xr.Dataset(variables, coordinates)
 
 
 def channels(tree: xr.DataTree, how: Literal["mean", "ratio"] = "mean") -> xr.DataTree:
