@@ -24,6 +24,11 @@ def few():
         yield
 
 
+def alike(found):
+    """Equal but for what torch itself may round in another way, in the same process."""
+    return pytest.approx(found, rel=1e-4)
+
+
 @pytest.fixture(scope="module")
 def small(few, tmp_path_factory):
     """A run of the whole demo, its folder, and whether it left global state as it was."""
@@ -158,7 +163,8 @@ def test_each_network_is_trained_in_its_own_setting(small):
     upright = demo.fit(train, rotate=False, **options)
     augmented = demo.fit(train, rotate=True, **options)
     trees = demo.compare({"plain": upright, "augmented": augmented}, held_out, seed=3)
-    assert {name: demo.medians(tree) for name, tree in trees.items()} == report.invariance
+    for name, tree in trees.items():
+        assert demo.medians(tree) == alike(report.invariance[name])
     assert report.invariance["plain"] != report.invariance["augmented"]
 
 
@@ -178,8 +184,9 @@ def test_same_seed_same_numbers(small, tmp_path):
         torch.manual_seed(99)
         again, other = (demo.run(tmp_path, seed=seed, **SMALL) for seed in (3, 4))
     assert again.accuracy == small[0].accuracy
-    assert again.invariance == small[0].invariance
-    assert other.invariance != small[0].invariance
+    for name, found in again.invariance.items():
+        assert found == alike(small[0].invariance[name])
+        assert other.invariance[name] != alike(small[0].invariance[name])
     for name in demo.NETWORKS:
         assert (tmp_path / f"{name}.png").exists()
 
