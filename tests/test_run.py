@@ -325,7 +325,7 @@ def test_tiles_are_within_the_batch_and_the_matrix(batch, n, m):
     assert 1 <= t <= m
     assert s * t <= batch
     if min(batch, n) >= 8 and m * 8 <= batch:
-        assert t == m  # whole rows where 8 of them fit
+        assert t == min(m, 64)  # whole rows where 8 of them fit
     if batch >= 64 and n >= 16 and m > 256:
         assert s >= 8
 

@@ -241,6 +241,15 @@ def test_a_value_that_is_not_finite_reaches_every_quantity_that_shows_it(bad, wh
         assert shown.tolist() == [False, True]
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_outlier_in_the_first_column_costs_no_more_than_a_tile_may(backend):
+    cube = torch.full((9, 64, 3), 1 / 3, dtype=torch.float64)
+    cube += 1e-9 * normal_cube(9, 64, (3,), torch.float64)
+    cube[:, 0] = 1e4 / 7
+    assert_agrees(cube, single_pass(cube, 4, 64, backend), [TV(), SV(), NV()])
+    assert_agrees(cube, two_passes(cube, 4, 64, backend), [TV(), SV(), NV()])
+
+
 def test_nist_numacc4():
     # NIST StRD NumAcc4: the certified deviation is 0.1; float64 cannot hold 10000000.1 better than
     # to 1e-9, so the data themselves are that far off.

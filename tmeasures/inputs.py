@@ -86,6 +86,7 @@ class Feed:
         picked = _mapped(self.first, pick)
         return _to(picked, self.device), index
 
+    @torch.no_grad()
     def _inputs(self, inputs: Inputs, ids: np.ndarray, block: range) -> Inputs:
         made = self._transformed(inputs, ids, block)
         count = len(ids) * len(block)

@@ -28,6 +28,9 @@ _TILE_BYTES, _SMALL_BATCH = 2**31, 32
 _HEAP = {"cpu": 1.3}
 # The least samples in a tile when m is beyond it: column state is touched once per tile.
 _ROWS = 8
+# The most transformations in a tile: a row of a tile is summed about its first value, which may be
+# an outlier; with 64 columns that costs 64**2 roundings at most, 2e-13.
+_COLUMNS = 64
 # The share of the free memory a run takes when it is not told.
 _SHARE = 0.5
 
@@ -207,13 +210,14 @@ def tile_shape(batch: int, n: int | None, m: int) -> tuple[int, int]:
     tile of a single input is avoided where that is possible: torch takes other paths for it.
 
     >>> tile_shape(256, 1000, 16), tile_shape(256, 1000, 4224), tile_shape(256, 2, 4224)
-    ((16, 16), (16, 16), (2, 128))
+    ((16, 16), (16, 16), (2, 64))
     """
     most = batch if n is None else min(batch, n)
     root = max(1, isqrt(batch))
     t = m if m * min(_ROWS, most) <= batch or m <= min(2 * root, batch) else root
+    t = min(t, _COLUMNS)
     s = max(1, min(most, batch // t))
-    t = min(m, batch // s)
+    t = min(m, batch // s, _COLUMNS)
     while n is not None and s > 2 and min(t, m % t or t) == 1 and n % s == 1:
         s -= 1
     return s, t
