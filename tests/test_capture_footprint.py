@@ -80,3 +80,15 @@ class Arrays:
 
 def test_probe_of_arrays_is_the_sum_of_outputs():
     assert probe(Arrays()).bytes_per_input == 60
+
+
+def test_convolutions_copy_contiguous_images_into_blocks_of_channels():
+    convolution = nn.Conv2d(16, 32, 3, padding=1)
+    images = torch.rand(2, 16, 8, 8)
+    size = images.nbytes
+    peaks = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = images.contiguous(memory_format=layout)
+        with torch.no_grad():
+            peaks.append(peak_bytes(lambda x=x: convolution(x)))
+    assert peaks == [2 * size + size + 2 * size, 2 * size]

@@ -278,7 +278,7 @@ def test_an_error_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     result = call("demo", "--out", str(tmp_path / "file"))
     assert (result.exit_code, result.stdout) == (2, "")
-    message = f"tmeasures: cannot write to the folder '{tmp_path}/file': File exists; name another."
+    message = f"tmeasures: cannot write to the folder '{tmp_path}/file': File exists; name another"
     assert result.stderr == message + "\n"
     result = call("--debug", "demo", "--out", str(tmp_path / "file"))
     assert isinstance(result.exception, tm.ResultError)

@@ -199,7 +199,7 @@ def test_names_and_objects_resolve_and_repeat_once():
         (["NVV"], "did you mean 'NV'"),
         (["anova"], "did you mean 'ANOVA'"),
         ([3], "3 is no measure"),
-        ([], "No measure was given"),
+        ([], "no measure was given"),
     ],
 )
 def test_unknown_measures_are_errors_that_say_what_is_near(given, says):

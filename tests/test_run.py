@@ -390,7 +390,7 @@ def test_a_run_stays_within_its_plan_and_does_not_grow_with_n():
     [
         ({"samples": images(1)}, "NV needs at least 2 samples and there is 1"),
         ({"transformations": None}, "NV needs at least 2 transformations and there is 1"),
-        ({"measures": "XV"}, "Measure 'XV' is unknown"),
+        ({"measures": "XV"}, "measure 'XV' is unknown"),
         ({"layers": "conv"}, "conv"),
         ({"batch_size": 0}, "batch_size=0 is no size"),
         ({"transformations": tm.rotations(4)[1]}, "a single transformation"),

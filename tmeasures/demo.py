@@ -70,7 +70,7 @@ class SimpleConv(nn.Module):
         channels, height, width = shape
         if min(height, width) < 4:
             raise ArgumentError(
-                f"shape={shape} is too small for two pools: give height and width of at least 4."
+                f"shape={shape} is too small for two pools: give height and width of at least 4"
             )
         self.conv1 = nn.Conv2d(channels, filters, 3, padding=1)
         self.elu1 = nn.ELU()
@@ -179,9 +179,9 @@ def run(
     """
     started = time.perf_counter()
     if epochs < 1:
-        raise ArgumentError(f"epochs={epochs} trains nothing: give at least 1.")
+        raise ArgumentError(f"epochs={epochs} trains nothing: give at least 1")
     if not 0 <= seed < 2**63:
-        raise ArgumentError(f"seed={seed} is out of range: give one from 0 to 2**63 - 1.")
+        raise ArgumentError(f"seed={seed} is out of range: give one from 0 to 2**63 - 1")
     digits = load_digits()
     folder = _folder(out)
     with _one_thread():
@@ -220,7 +220,7 @@ def load_digits() -> Digits:
     except ImportError:
         raise TMeasuresError(
             "the digits of the demo come with scikit-learn, which is not installed: run pip "
-            'install "tmeasures[demo]".'
+            'install "tmeasures[demo]"'
         ) from None
     pixels, labels = datasets.load_digits(return_X_y=True)
     images = torch.as_tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
@@ -356,7 +356,7 @@ def _folder(out: str | os.PathLike[str]) -> Path:
     except OSError as error:
         reason = error.strerror
     if reason:
-        raise ResultError(f"cannot write to the folder {str(folder)!r}: {reason}; name another.")
+        raise ResultError(f"cannot write to the folder {str(folder)!r}: {reason}; name another")
     return folder
 
 

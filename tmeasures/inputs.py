@@ -95,7 +95,7 @@ class Feed:
             found = _length(made)
             if found != count:
                 raise ArgumentError(
-                    f"preprocess returned {found} inputs for {count}; return as many as it gets."
+                    f"preprocess returned {found} inputs for {count}; return as many as it gets"
                 )
         if self.dtype is None:
             return made
@@ -128,21 +128,21 @@ def transformed_key(inputs: Inputs, wanted: str | None, transforming: bool) -> s
     if isinstance(inputs, Tensor):
         if wanted is not None:
             raise ArgumentError(
-                f"input={wanted!r} names a key, but the samples are no mappings; leave it out."
+                f"input={wanted!r} names a key, but the samples are no mappings; leave it out"
             )
         return None
     if wanted is not None:
         if wanted not in inputs:
             raise ArgumentError(
                 f"input={wanted!r} is no key of the samples, which have {', '.join(inputs)}; name "
-                f"one of these."
+                f"one of these"
             )
         return wanted
     images = [key for key, value in inputs.items() if _is_image(value)]
     if len(images) != 1 and transforming:
         raise ArgumentError(
-            f"The samples are mappings with {', '.join(inputs)}, of which {len(images)} look like "
-            f"images; say which tensor is transformed with input='...'."
+            f"the samples are mappings with {', '.join(inputs)}, of which {len(images)} look like "
+            f"images; say which tensor is transformed with input='...'"
         )
     return images[0] if len(images) == 1 else None
 

@@ -110,12 +110,12 @@ def enough(measures: Iterable[Measure], n: int | None, m: int) -> None:
         if m < least_m:
             raise ArgumentError(
                 f"{measure.short} needs at least {least_m} transformations and there "
-                f"{'is' if m == 1 else 'are'} {m}; give a set such as tm.rotations(16)."
+                f"{'is' if m == 1 else 'are'} {m}; give a set such as tm.rotations(16)"
             )
         if n is not None and n < least_n:
             raise ArgumentError(
                 f"{measure.short} needs at least {least_n} samples and there "
-                f"{'is' if n == 1 else 'are'} {n}; give more, or leave the measure out."
+                f"{'is' if n == 1 else 'are'} {n}; give more, or leave the measure out"
             )
 
 
@@ -130,7 +130,7 @@ def _result_bytes(measures: Iterable[Measure]) -> int:
             if name in given_by:
                 raise ArgumentError(
                     f"{given_by[name]} and {measure} would both be the variable {name}; measure "
-                    f"one of them at a time."
+                    f"one of them at a time"
                 )
             given_by[name] = measure
             total += field.values.size * (8 if field.double or field.kind == "p" else 4)
@@ -165,7 +165,7 @@ def _transformations(given: Any) -> TransformationSet:
     what = "a single transformation" if isinstance(given, Transformation) else repr(given)
     raise ArgumentError(
         f"transformations is {what}; give a set such as tm.rotations(16), a list of callables, or "
-        f"None."
+        f"None"
     )
 
 
@@ -179,5 +179,5 @@ def probe(network: Network, feed: Feed) -> Probe:
 def positive(name: str, value: int | None) -> int:
     """A whole number of at least 1, or an error that names the argument."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ArgumentError(f"{name}={value!r} is no size: give a whole number of at least 1.")
+        raise ArgumentError(f"{name}={value!r} is no size: give a whole number of at least 1")
     return int(value)

@@ -183,7 +183,7 @@ def memory_limit(memory: int | str | None, device: torch.device) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]I?|)B?\s*", str(memory).upper())
     if found is None or float(found[1]) <= 0:
         raise ArgumentError(
-            f"memory={memory!r} is no size: give bytes as a positive number or a text like '4GiB'."
+            f"memory={memory!r} is no size: give bytes as a positive number or a text like '4GiB'"
         )
     return int(float(found[1]) * _UNITS[found[2]])
 
@@ -326,8 +326,8 @@ def choose(problem: Problem) -> Plan:
             return _plan(problem, passes, batch, way)
     what = "an iterable data set, which is read once, needs" if problem.iterable else "it takes"
     raise MemoryLimitError(
-        f"No plan fits memory={size(problem.memory)}: {what} at least {size(least or 0)} for state "
-        f"and tile; allow as much, name fewer layers, or take activations='pooled'."
+        f"no plan fits memory={size(problem.memory)}: {what} at least {size(least or 0)} for state "
+        f"and tile; allow as much, name fewer layers, or take activations='pooled'"
     )
 
 
@@ -401,7 +401,7 @@ def check(plan: Plan, problem: Problem) -> Plan:
     ):
         if found != expected:
             raise ArgumentError(
-                f"The plan was made for other {what} than this run's; leave plan= out, or take one "
-                f"that tm.explain gives for the same arguments."
+                f"the plan was made for other {what} than this run's; leave plan= out, or take one "
+                f"that tm.explain gives for the same arguments"
             )
     return plan

@@ -162,7 +162,7 @@ def explain(
     """
     if unknown := arguments.keys() - (measure.__kwdefaults__ or {}).keys():
         raise ArgumentError(
-            f"measure() takes no argument {', '.join(sorted(unknown))}; leave it out."
+            f"measure() takes no argument {', '.join(sorted(unknown))}; leave it out"
         )
     arguments.pop("progress", None)
     return prepare(model, samples, transformations, **arguments).plan
@@ -223,7 +223,7 @@ def walk(
         range(3, 5) range(0, 4) (2, 4, 64)
     """
     if order not in ("sample", "transformation"):
-        raise ArgumentError(f"order={order!r} is unknown: give 'sample' or 'transformation'.")
+        raise ArgumentError(f"order={order!r} is unknown: give 'sample' or 'transformation'")
     network = Network(
         model, layers=layers, activations=activations, layout=layout, call=call, device=device
     )
@@ -250,7 +250,7 @@ def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
     rest = {"preprocess": None, "input": None, "labels": None, "n_samples": None, "seed": 0}
     if unknown := arguments.keys() - rest.keys():
         raise ArgumentError(
-            f"layers() takes no argument {', '.join(sorted(unknown))}; leave it out."
+            f"layers() takes no argument {', '.join(sorted(unknown))}; leave it out"
         )
     probe(network, feed_for(network, samples, None, **{**rest, **arguments}))
     return network.layers
@@ -293,7 +293,7 @@ def _warn_not_finite(outcomes: Iterable[Outcome]) -> None:
     others = f", and {len(counts) - 1} layers after it have such" if len(counts) > 1 else ""
     warnings.warn(
         f"{count} activations of layer {first!r} were NaN or infinite for some input{others}; all "
-        f"measures of these are NaN, and tm.summary counts them.",
+        f"measures of these are NaN, and tm.summary counts them",
         TMeasuresWarning,
         stacklevel=3,
     )

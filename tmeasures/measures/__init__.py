@@ -42,16 +42,16 @@ def resolve(measures: str | Measure | Iterable[str | Measure]) -> list[Measure]:
                 near = difflib.get_close_matches(measure.upper(), named(), n=1, cutoff=0.4)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise ArgumentError(
-                    f"Measure {measure!r} is unknown{hint}: give one of {', '.join(named())}, or "
-                    f"an object such as tm.NormalizedVariance(spread='std')."
+                    f"measure {measure!r} is unknown{hint}: give one of {', '.join(named())}, or "
+                    f"an object such as tm.NormalizedVariance(spread='std')"
                 )
             measure = named()[measure]()
         elif not isinstance(measure, Measure):
             raise ArgumentError(
-                f"{measure!r} is no measure: give a short name ({', '.join(named())}) or a Measure."
+                f"{measure!r} is no measure: give a short name ({', '.join(named())}) or a Measure"
             )
         if measure not in resolved:
             resolved.append(measure)
     if not resolved:
-        raise ArgumentError(f"No measure was given: give one or more of {', '.join(named())}.")
+        raise ArgumentError(f"no measure was given: give one or more of {', '.join(named())}")
     return resolved

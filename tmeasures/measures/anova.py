@@ -105,15 +105,15 @@ class Anova(Measure):
     ) -> None:
         if not 0 < alpha < 1:
             raise ArgumentError(
-                f"alpha={alpha!r} is no level of a test: give a number between 0 and 1."
+                f"alpha={alpha!r} is no level of a test: give a number between 0 and 1"
             )
         if correction not in ("bonferroni", "fdr_bh", None):
             raise ArgumentError(
-                f"correction={correction!r} is unknown: give 'bonferroni', 'fdr_bh' or None."
+                f"correction={correction!r} is unknown: give 'bonferroni', 'fdr_bh' or None"
             )
         if sphericity not in ("lower-bound", "assumed"):
             raise ArgumentError(
-                f"sphericity={sphericity!r} is unknown: give 'lower-bound' or 'assumed'."
+                f"sphericity={sphericity!r} is unknown: give 'lower-bound' or 'assumed'"
             )
         self.paired, self.alpha, self.correction = paired, alpha, correction
         self.sphericity = sphericity

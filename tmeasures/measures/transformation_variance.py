@@ -16,7 +16,7 @@ Spread = Literal["variance", "std"]
 def checked_spread(spread: Spread) -> Spread:
     """The spread, or an error that names the two there are."""
     if spread not in ("variance", "std"):
-        raise ArgumentError(f"spread={spread!r} is unknown: give 'variance' or 'std'.")
+        raise ArgumentError(f"spread={spread!r} is unknown: give 'variance' or 'std'")
     return spread
 
 

@@ -145,12 +145,12 @@ class AffineSet(TransformationSet):
             if not isinstance(element, AffineTransformation):
                 raise TransformationError(
                     f"found {element!r} in {name!r}, expected an AffineTransformation: use "
-                    "TransformationSet for a mixture."
+                    "TransformationSet for a mixture"
                 )
         fills = {t.fill for t in self._elements}
         if len(fills) > 1:
             raise TransformationError(
-                f"found the fills {sorted(map(str, fills))} in {name!r}, expected one for all."
+                f"found the fills {sorted(map(str, fills))} in {name!r}, expected one for all"
             )
         self.fill = self._elements[0].fill
         self.matrices: Matrices = np.stack([t.matrix for t in self._elements])
@@ -196,7 +196,7 @@ def _inverted(matrix: Matrices, name: str) -> Matrices:
     if matrix.shape != (3, 3) or not np.array_equal(matrix[2], [0, 0, 1]):
         raise TransformationError(
             f"found the matrix {matrix.tolist()} for {name!r}, expected (3, 3) with the last row "
-            "0, 0, 1."
+            "0, 0, 1"
         )
     # A condition number, not a determinant: scaling by 1e-6 is small, not singular.
     regular = np.isfinite(matrix).all() and np.linalg.cond(matrix[:2, :2]) < 1e12
@@ -205,6 +205,6 @@ def _inverted(matrix: Matrices, name: str) -> Matrices:
     if not np.isfinite(back).all():
         raise TransformationError(
             f"found the matrix {matrix.tolist()} for {name!r}, expected finite numbers and an "
-            "invertible matrix: no scale may be 0."
+            "invertible matrix: no scale may be 0"
         )
     return np.asarray(back, dtype=np.float64)

@@ -23,7 +23,7 @@ def prepare(batch: Tensor) -> Tensor:
     """The batch in the dtype transformations work in: uint8 as float32 / 255, halves as float32."""
     if not isinstance(batch, Tensor) or batch.ndim == 0:
         found = f"shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
-        raise TransformationError(f"found {found}, expected a tensor (batch, *item).")
+        raise TransformationError(f"found {found}, expected a tensor (batch, *item)")
     if batch.dtype == torch.uint8:
         return batch.to(torch.float32) / 255
     return batch.to(torch.float32) if batch.dtype in HALF else batch
@@ -78,7 +78,7 @@ class Transformation(ABC):
             TransformationError: It has none.
         """
         raise TransformationError(
-            f"{self.name!r} has no inverse: use a set whose transformations have one."
+            f"{self.name!r} has no inverse: use a set whose transformations have one"
         )
 
     def valid(self, size: tuple[int, int]) -> Tensor:
@@ -136,12 +136,12 @@ identity 0; fill 0.0>
         self.name = name
         self._elements = tuple(transformations)
         if not self._elements:
-            raise TransformationError(f"found no transformations in {name!r}, expected at least 1.")
+            raise TransformationError(f"found no transformations in {name!r}, expected at least 1")
         for element in self._elements:
             if not isinstance(element, Transformation):
                 raise TransformationError(
                     f"found {type(element).__name__} in {name!r}, expected a Transformation: "
-                    "wrap callables by tm.transformations([...])."
+                    "wrap callables by tm.transformations([...])"
                 )
 
     @property
@@ -193,7 +193,7 @@ identity 0; fill 0.0>
         inside = 0 <= indices.start < indices.stop <= len(self)
         if not (isinstance(indices, range) and inside and indices.step == 1):
             raise TransformationError(
-                f"found indices {indices!r}, expected a range of step 1 within 0 to {len(self)}."
+                f"found indices {indices!r}, expected a range of step 1 within 0 to {len(self)}"
             )
         batch = prepare(batch)
         return self._apply(batch, indices, check_ids(ids, len(batch)), seed)
@@ -219,7 +219,7 @@ identity 0; fill 0.0>
                 raise TransformationError(
                     f"{elements[0].name!r} gives items {tuple(outputs[0].shape[1:])} but "
                     f"{element.name!r} gives {tuple(output.shape[1:])}: those of one set must "
-                    "agree, so crop or resize to one size."
+                    "agree, so crop or resize to one size"
                 )
         return torch.stack(outputs, 1)
 
@@ -368,7 +368,7 @@ def check_ids(ids: ArrayLike | None, count: int) -> Ids:
     if array.shape != (count,) or array.dtype.kind not in "iu":
         raise TransformationError(
             f"found ids of shape {array.shape} and dtype {array.dtype}, expected one integer for "
-            f"each of the {count} samples."
+            f"each of the {count} samples"
         )
     return array.astype(np.int64, copy=False)
 
@@ -380,5 +380,5 @@ def finite(value: Any, what: str) -> list[float]:
     except (TypeError, ValueError):
         numbers = []
     if not numbers or not np.isfinite(numbers).all():
-        raise TransformationError(f"found {what}={value!r}, expected one or more finite numbers.")
+        raise TransformationError(f"found {what}={value!r}, expected one or more finite numbers")
     return numbers

@@ -61,7 +61,7 @@ class CallableTransformation(Transformation):
             raise TransformationError(
                 f"{self.name!r} turns a batch of {len(batch)} into shape {tuple(output.shape)}, "
                 "expected (batch, *item) of the same batch size: use on='item' for a callable of "
-                "one item."
+                "one item"
             )
         return output
 
@@ -70,7 +70,7 @@ class CallableTransformation(Transformation):
             output = torch.as_tensor(np.ascontiguousarray(output), device=batch.device)
         if not isinstance(output, Tensor):
             raise TransformationError(
-                f"{self.name!r} returns {type(output).__name__}, expected a tensor or an array."
+                f"{self.name!r} returns {type(output).__name__}, expected a tensor or an array"
             )
         both = output.is_floating_point() and batch.is_floating_point()
         return output.to(batch.dtype) if both else output
@@ -81,12 +81,12 @@ class CallableTransformation(Transformation):
         first = self._apply(given, ids, 0).clone()
         if not _same(given, batch):
             raise TransformationError(
-                f"{self.name!r} changes its input in place: return a new tensor instead."
+                f"{self.name!r} changes its input in place: return a new tensor instead"
             )
         if not _same(first, self._apply(given, ids, 0)):
             advice = "pass random=True" if self._key is None else "draw from the global generators"
             raise TransformationError(
-                f"{self.name!r} gives two results for one input, expected one: {advice}."
+                f"{self.name!r} gives two results for one input, expected one: {advice}"
             )
 
 
@@ -156,20 +156,20 @@ def transformations(
     """
     if callable(callables) or not isinstance(callables, Sequence) or not callables:
         raise TransformationError(
-            f"found {callables!r}, expected a sequence of one or more callables."
+            f"found {callables!r}, expected a sequence of one or more callables"
         )
     if on not in ("batch", "item"):
-        raise TransformationError(f"found on={on!r}, expected 'batch' or 'item'.")
+        raise TransformationError(f"found on={on!r}, expected 'batch' or 'item'")
     names = [_name(f, i) for i, f in enumerate(callables)] if names is None else names
     inverses = [None] * len(callables) if inverses is None else inverses
     for what, given in (("names", names), ("inverses", inverses)):
         if len(given) != len(callables):
             raise TransformationError(
-                f"found {len(given)} {what} for {len(callables)} callables, expected one for each."
+                f"found {len(given)} {what} for {len(callables)} callables, expected one for each"
             )
     for f in (*callables, *(back for back in inverses if back is not None)):
         if not callable(f):
-            raise TransformationError(f"found {f!r}, expected a callable.")
+            raise TransformationError(f"found {f!r}, expected a callable")
     rows = enumerate(zip(names, callables, inverses, strict=True))
     elements = [
         CallableTransformation(name, f, back, on, i if random else None)

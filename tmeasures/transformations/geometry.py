@@ -57,7 +57,7 @@ def rotations(n: int | Sequence[float] = 16, *, fill: FillArgument = 0) -> Affin
         except TypeError:
             count = 0
         if count < 1:
-            raise TransformationError(f"found n={n!r}, expected a number of rotations from 1 on.")
+            raise TransformationError(f"found n={n!r}, expected a number of rotations from 1 on")
         angles = [360 * i / count for i in range(count)]
     return AffineSet(
         f"rotations({len(angles)})",
@@ -108,7 +108,7 @@ def scalings(factors: Sequence[float] = FACTORS, *, fill: FillArgument = 0) -> A
     scales = finite(factors, "factors")
     if min(scales) <= 0:
         raise TransformationError(
-            f"found the factor {min(scales):g}, expected positive ones: use flips() to mirror."
+            f"found the factor {min(scales):g}, expected positive ones: use flips() to mirror"
         )
     return AffineSet(
         f"scalings({len(scales)})",
@@ -160,13 +160,13 @@ def translations(
         if min(distances) <= 0:
             raise TransformationError(
                 f"found a distance of {min(distances):g} pixels, expected positive ones: give "
-                "offsets=[(0, 0), ...] for an identity."
+                "offsets=[(0, 0), ...] for an identity"
             )
         shifts = [(dy * p, dx * p) for dy, dx in DIRECTIONS for p in distances]
     elif pixels is not None:
-        raise TransformationError("found both pixels and offsets, expected one of them.")
+        raise TransformationError("found both pixels and offsets, expected one of them")
     elif np.ndim(offsets) != 2 or np.shape(offsets)[1] != 2:
-        raise TransformationError(f"found offsets={offsets!r}, expected one or more (dy, dx).")
+        raise TransformationError(f"found offsets={offsets!r}, expected one or more (dy, dx)")
     else:
         flat = finite(np.ravel(offsets), "offsets")
         shifts = list(zip(flat[::2], flat[1::2], strict=True))

@@ -42,7 +42,7 @@ def as_fill(fill: FillArgument) -> Fill:
     elif np.ndim(fill) == 0 and isinstance(fill, int | float | np.number) and np.isfinite(fill):
         return float(fill)
     raise TransformationError(
-        f"found fill={fill!r}, expected a finite number, one for each channel, 'edge' or 'wrap'."
+        f"found fill={fill!r}, expected a finite number, one for each channel, 'edge' or 'wrap'"
     )
 
 
@@ -51,17 +51,17 @@ def check_images(images: Tensor, fill: Fill) -> None:
     if not images.is_floating_point():
         raise TransformationError(
             f"found dtype {str(images.dtype).removeprefix('torch.')}, expected floating or uint8 "
-            "images: for other inputs use tm.transformations([...])."
+            "images: for other inputs use tm.transformations([...])"
         )
     shape = tuple(images.shape[1:])
     if len(shape) < 2:
         raise TransformationError(
-            f"found items of shape {shape}, expected images whose last two axes are y, x."
+            f"found items of shape {shape}, expected images whose last two axes are y, x"
         )
     if isinstance(fill, tuple) and (len(shape) < 3 or shape[-3] != len(fill)):
         raise TransformationError(
             f"found items of shape {shape} and a fill for {len(fill)} channels, expected "
-            f"(..., {len(fill)}, y, x): give one number or one a channel."
+            f"(..., {len(fill)}, y, x): give one number or one a channel"
         )
 
 
@@ -272,7 +272,7 @@ def warp(images: Tensor, matrices: Tensor, fill: FillArgument = 0) -> Tensor:
     if matrices.ndim != 3 or matrices.shape[1:] != (3, 3) or not matrices.is_floating_point():
         raise TransformationError(
             f"found matrices of shape {tuple(matrices.shape)} and dtype {matrices.dtype}, expected "
-            "(transformation, 3, 3), floating."
+            "(transformation, 3, 3), floating"
         )
     exact = torch.float32 if images.device.type == "mps" else torch.float64
     back = torch.linalg.inv(matrices.to(images.device, exact))
