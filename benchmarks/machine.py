@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 import tmeasures as tm
-from tmeasures.plan import threading_layer
+from tmeasures.kernels.numba_moments import threading_layer
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def describe(device: str) -> dict[str, Any]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "torch threads": torch.get_num_threads(),
-        "kernels": threading_layer(),
+        "kernels": f"numba on {threading_layer()}",
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else device,
         "system": f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
         "python": platform.python_version(),

@@ -72,6 +72,7 @@ class Plan:
         tile_bytes: Of the inputs and of the forward pass of a tile.
         result_bytes: Of the result in memory.
         memory: What state and tile may take.
+        device: Type of the device.
         spread: Whether standard deviations are summed too.
         why: The reasons, a sentence each.
     """
@@ -86,6 +87,7 @@ class Plan:
     tile_bytes: int
     result_bytes: int
     memory: int
+    device: str = "cpu"
     spread: bool = False
     why: tuple[str, ...] = field(default=())
 
@@ -144,7 +146,7 @@ class Plan:
             f"  tile         {size(self.tile_bytes)}",
             f"  result       {size(self.result_bytes)}",
             f"  memory       {size(self.memory)} allowed for state and tile",
-            f"  threads      {torch.get_num_threads()}, {threading_layer()}",
+            f"  device       {self.device}{_threads() if self.device == 'cpu' else ''}",
         ]
         return "\n".join(lines + [f"  why          {reason}" for reason in self.why])
 
@@ -166,14 +168,10 @@ def size(count: int) -> str:
     return f"{value:.1f} TiB"
 
 
-def threading_layer() -> str:
-    """What numba's kernels run their threads with; OpenMP is 2.3 times as fast as workqueue."""
-    import numba
+def _threads() -> str:
+    from tmeasures.kernels.numba_moments import threading_layer
 
-    try:
-        return f"numba on {numba.threading_layer()}"  # type: ignore[attr-defined]
-    except ValueError:  # nothing ran in parallel yet
-        return "numba"
+    return f", {torch.get_num_threads()} threads, kernels on {threading_layer()}"
 
 
 def memory_limit(memory: int | str | None, device: torch.device) -> int:
@@ -357,6 +355,7 @@ def _plan(problem: Problem, passes: tuple[Pass, ...], batch: int, way: int) -> P
         tile_bytes=problem.tile_bytes(passes[0].samples * passes[0].transformations),
         result_bytes=problem.result_bytes * sum(layer.n_units for layer in problem.layers),
         memory=problem.memory,
+        device=problem.device,
         spread=problem.spread,
     )
     return replace(plan, why=tuple(_reasons(problem, plan, batch, way)))
