@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up; a module imports only from lines above its own (or from its own room).
 ROOMS = [
     ["errors"],
-    ["tile", "fields", "allocator", "footprint"],
+    ["tile", "fields", "allocator", "footprint", "budget"],
     ["loading"],
     ["samples"],
     ["transformations"],

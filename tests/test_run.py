@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tmeasures as tm
+from tmeasures.budget import memory_limit
 from tmeasures.measures import resolve
-from tmeasures.plan import Plan, memory_limit, tile_shape
+from tmeasures.plan import Plan, tile_shape
 
 
 def network(seed=0):

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tmeasures.budget import memory_limit
 from tmeasures.capture import Network, Probe
 from tmeasures.errors import ArgumentError
 from tmeasures.inputs import Feed, transformed_key
 from tmeasures.measures import Measure, Quantities, resolve
-from tmeasures.plan import Plan, Problem, check, choose, memory_limit
+from tmeasures.plan import Plan, Problem, check, choose
 from tmeasures.samples import read
 from tmeasures.transformations import Transformation, TransformationSet, identity
 from tmeasures.transformations import transformations as of_callables
