@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 import tmeasures as tm
+from tmeasures.fields import SV_BELOW_ROUNDING, TV_BELOW_ROUNDING
 from tmeasures.measures import Quantities, named, resolve
 
 
@@ -104,9 +106,14 @@ def test_paired_anova_of_two_columns_is_the_paired_t_test():
 
 
 def test_sphericity_assumed_has_more_degrees_of_freedom():
+    from scipy import stats
+
     cube = np.random.default_rng(1).normal(size=(10, 6)) + np.arange(6) / 3
     bound = variables(tm.Anova(paired=True), cube)["ANOVA_paired_p"]
-    assumed = variables(tm.Anova(paired=True, sphericity="assumed"), cube)["ANOVA_paired_p"]
+    found = variables(tm.Anova(paired=True, sphericity="assumed"), cube)
+    assumed, f = found["ANOVA_paired_p"], found["ANOVA_paired_F"]
+    assert bound == pytest.approx(stats.f.sf(f, 1, 9), rel=1e-10)
+    assert assumed == pytest.approx(stats.f.sf(f, 5, 45), rel=1e-10)
     assert assumed < bound
 
 
@@ -118,6 +125,20 @@ def test_p_is_uniform_on_noise():
     assert stats.kstest(p, "uniform").pvalue > 1e-3
     share = (p < 0.05).mean()
     assert abs(share - 0.05) < 4 * np.sqrt(0.05 * 0.95 / p.size)
+
+
+def test_p_of_many_activations_is_the_same_on_several_threads():
+    from tmeasures.measures.anova import _CHUNK
+
+    cube = np.random.default_rng(6).normal(size=(3, 2, 4 * _CHUNK + 5))
+    before, p = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            p.append(variables(tm.Anova(), cube)["ANOVA_p"])
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(*p)
 
 
 def test_bonferroni_rejects_anything_at_all_in_about_alpha_of_repetitions():
@@ -160,6 +181,13 @@ def test_corrections_against_all_activations_of_the_network():
     assert decided("fdr_bh") == [[True, True, False], [True, False]]
 
 
+@pytest.mark.parametrize(("correction", "level"), [("bonferroni", 0.025), (None, 0.05)])
+def test_p_at_the_level_itself_is_not_rejected(correction, level):
+    fields = {"ANOVA_p": tm.Field(np.array([level, level / 2]), "1", "p", "here", kind="p")}
+    tm.Anova(correction=correction).conclude([fields])
+    assert fields["ANOVA_rejected"].values.tolist() == [False, True]
+
+
 def test_benjamini_hochberg_agrees_with_scipy():
     from scipy.stats import false_discovery_control
 
@@ -175,6 +203,22 @@ def test_fdr_rejects_nothing_where_nothing_passes():
     fields = {"ANOVA_p": tm.Field(np.array([0.9, 0.5]), "1", "p", "here", kind="p")}
     tm.Anova(correction="fdr_bh").conclude([fields])
     assert not fields["ANOVA_rejected"].values.any()
+
+
+@pytest.mark.parametrize(
+    ("measure", "rounding", "double"),
+    [
+        (tm.TransformationVariance(), TV_BELOW_ROUNDING, False),
+        (tm.SampleVariance(), SV_BELOW_ROUNDING, False),
+        (tm.NormalizedVariance(), TV_BELOW_ROUNDING | SV_BELOW_ROUNDING, False),
+        (tm.Anova(), SV_BELOW_ROUNDING, True),
+    ],
+)
+def test_fields_say_which_rounding_concerns_them_and_whether_they_stay_float64(
+    measure, rounding, double
+):
+    field = next(iter(measure.finalize(quantities(ADDITIVE)).values()))
+    assert (field.rounding, field.double) == (rounding, double)
 
 
 def test_every_measure_of_the_library_is_found_by_its_short_name():

@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tmeasures.errors import ArgumentError
+from tmeasures.kernels import torch_moments
 from tmeasures.measures import Quantities, named
-from tmeasures.statistics import Columns, Moments, Rows, gather
+from tmeasures.statistics import Columns, Moments, Rows, gather, moments
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.tile import Tile
 
@@ -56,11 +58,11 @@ def single_pass(cube, s, t, backend, view=lambda x: x):
     return quantities(feed([new(Moments, cube, (s, t), backend)], cube, s, t, view=view), n, m)
 
 
-def two_passes(cube, s, t, backend):
+def two_passes(cube, s, t, backend, view=lambda x: x):
     n, m = cube.shape[:2]
-    rows = feed([new(Rows, cube, (s, t), backend)], cube, s, t)
+    rows = feed([new(Rows, cube, (s, t), backend)], cube, s, t, view=view)
     columns = [new(Columns, cube, (s, t), backend, columns=min(t, m))]
-    return quantities(rows + feed(columns, cube, s, t, "transformation"), n, m)
+    return quantities(rows + feed(columns, cube, s, t, "transformation", view), n, m)
 
 
 def assert_agrees(cube, found, measures=MEASURES, bound=None):
@@ -151,14 +153,27 @@ def test_merging_parts_in_any_order_agrees(backend, shape, cuts, order, dtype, e
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_closed_columns_merge_over_transformations(backend):
-    cube = normal_cube(6, 8, (3,), torch.float64, 10.0, 100.0)
-    parts = [
-        feed([new(Columns, half, (3, 2), backend, columns=2)], half, 3, 2, "transformation")[0]
-        for half in (cube[:, :4], cube[:, 4:])
-    ]
-    parts[0].merge(parts[1])
+    cube = normal_cube(6, 8, (3, 2, 5), torch.float64, 10.0, 100.0)
+    first, second = (
+        feed([new(Columns, half, (3, 2), backend, columns=2)], half, 3, 2, "transformation", view)[
+            0
+        ]
+        for half, view in ((cube[:, :4], lambda x: x), (cube[:, 4:], channels_last))
+    )
+    first.merge(second)
     rows = feed([new(Rows, cube, (3, 8), backend)], cube, 3, 8)
-    assert_agrees(cube, quantities([*rows, parts[0]], 6, 8), MEASURES + SPREADS)
+    assert_agrees(cube, quantities([*rows, first], 6, 8), MEASURES + SPREADS)
+    torch.testing.assert_close(first.finalize()["largest"].cpu(), cube.abs().amax((0, 1)))
+
+
+def test_closed_columns_of_other_samples_do_not_merge():
+    cube = normal_cube(6, 8, (3,), torch.float32)
+    first, second = (
+        feed([new(Columns, part, (3, 2), columns=2)], part, 3, 2, "transformation")[0]
+        for part in (cube[:, :4], cube[:4, 4:])
+    )
+    with pytest.raises(ArgumentError, match="these saw 6 and 4"):
+        first.merge(second)
 
 
 LAYOUTS = {
@@ -183,9 +198,70 @@ def test_every_memory_layout_gives_the_same(layout, backend, tiling):
     def strided(x):
         return view(x).unflatten(0, x.shape[:2])
 
-    found, plain = single_pass(cube, *tiling, backend, strided), single_pass(cube, *tiling, backend)
-    for name in plain.values:
-        np.testing.assert_allclose(found[name], plain[name], rtol=1e-14, err_msg=name)
+    for passes in (single_pass, two_passes):
+        found, plain = passes(cube, *tiling, backend, strided), passes(cube, *tiling, backend)
+        for name in plain.values:
+            np.testing.assert_allclose(found[name], plain[name], rtol=1e-14, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("tiling", [(4, 5), (2, 2)])
+def test_layers_of_several_blocks_agree(backend, tiling, monkeypatch):
+    monkeypatch.setattr(torch_moments, "CHUNK_BYTES", 2**17)
+    cube = normal_cube(5, 5, (2, 1, 1500), torch.float64, 3.0)
+
+    def batch_second(x):
+        return LAYOUTS["batch second"](x).unflatten(0, x.shape[:2])
+
+    assert_agrees(cube, single_pass(cube, *tiling, backend, batch_second))
+    assert_agrees(cube, two_passes(cube, *tiling, backend, batch_second), MEASURES + SPREADS)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_activations_of_the_network_are_left_as_they_are(backend, dtype):
+    cube = normal_cube(3, 4, (5,), dtype).to(DEVICE if backend == "torch" else "cpu")
+    before = cube.clone()
+    feed([new(kind, cube, (3, 4), backend) for kind in (Moments, Rows, Columns)], cube, 3, 4)
+    assert torch.equal(cube, before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("tiling", [(2, 6), (2, 2)])
+def test_the_largest_is_that_of_all_tiles_and_parts(backend, tiling):
+    cube = normal_cube(4, 6, (24,), torch.float32)
+    for unit in range(24):  # each unit's is in another place, half of them negative
+        cube[unit // 6, unit % 6, unit] = 9 * (-1) ** unit
+    for kind in (Moments, Rows, Columns):
+        (whole,) = feed([new(kind, cube, tiling, backend)], cube, *tiling)
+        halves = (
+            feed([new(kind, half, tiling, backend)], half, *tiling)[0]
+            for half in (cube[:2], cube[2:])
+        )
+        first, second = halves
+        first.merge(second)
+        for statistic in (whole, first):
+            assert (statistic.finalize()["largest"] == 9).all(), kind
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("tile", [(3, 7), (3, 2)])
+def test_unit_bytes_are_those_of_the_state(dtype, tile):
+    cube = normal_cube(1, 7, (5,), dtype)
+    for kind, columns in ((Moments, 7), (Rows, 7), (Columns, 7), (Columns, 2)):
+        state = vars(new(kind, cube, tile, columns=columns)).values()
+        found = sum(x.nbytes for x in state if isinstance(x, torch.Tensor))
+        assert found == 5 * kind.unit_bytes(max(4, dtype.itemsize), tile, columns, 7), kind
+
+
+def test_finalize_changes_nothing():
+    cube = normal_cube(5, 4, (3,), torch.float32)
+    for kind, options in ((Moments, {}), (Rows, {}), (Columns, {}), (Columns, {"columns": 2})):
+        order = "transformation" if options else "sample"
+        (statistic,) = feed([new(kind, cube, (2, 2), **options)], cube, 2, 2, order)
+        once, twice = statistic.finalize(), statistic.finalize()
+        for name in once:
+            assert torch.equal(once[name], twice[name]), (kind, name)
 
 
 @pytest.mark.parametrize("layout", ["channels last", "batch second", "batch third"])
@@ -194,19 +270,22 @@ def test_dense_outputs_are_read_without_a_copy(layout):
     assert MemoryOrder.of(values).tile(values).data_ptr() == values.data_ptr()
 
 
-def test_parts_of_unlike_layout_merge():
+def channels_last(x):
+    return LAYOUTS["channels last"](x).unflatten(0, x.shape[:2])
+
+
+def test_parts_of_unlike_layout_merge(monkeypatch):
+    monkeypatch.setattr(moments, "_CHUNK", 7)
     cube = normal_cube(8, 3, (3, 2, 5), torch.float32)
-    first, second = (new(Moments, cube, (2, 3)) for _ in range(2))
-    feed([first], cube[:4], 2, 3)
-    feed(
-        [second],
-        cube[4:],
-        2,
-        3,
-        view=lambda x: LAYOUTS["channels last"](x).unflatten(0, x.shape[:2]),
-    )
-    first.merge(second)
-    assert_agrees(cube, quantities([first], 8, 3))
+    cube[5] *= 10  # the largest of most units is in the second part
+    first, second = ([new(kind, cube, (2, 3)) for kind in (Moments, Rows, Columns)] for _ in "12")
+    feed(first, cube[:4], 2, 3)
+    feed(second, cube[4:], 2, 3, view=channels_last)
+    for one, other in zip(first, second, strict=True):
+        one.merge(other)
+        torch.testing.assert_close(one.finalize()["largest"], cube.abs().amax((0, 1)))
+    assert_agrees(cube, quantities(first[:1], 8, 3))
+    assert_agrees(cube, quantities(first[1:], 8, 3), MEASURES + SPREADS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -257,6 +336,15 @@ def test_nist_numacc4():
     found = single_pass(values.view(-1, 1, 1).expand(-1, 2, 1), 100, 2, None)
     assert SV().finalize(found)["SV"].values == pytest.approx(0.01, rel=4e-8)
     assert_agrees(values.view(-1, 1, 1), single_pass(values.view(-1, 1, 1), 64, 1, None), [SV()])
+
+
+def test_kernels_leave_the_number_of_threads_as_it_was():
+    import numba
+
+    before = numba.get_num_threads()
+    cube = normal_cube(2, 2, (3,), torch.float32)
+    single_pass(cube, 2, 2, "numba")
+    assert numba.get_num_threads() == before
 
 
 def test_threads_change_no_bit():
