@@ -253,13 +253,16 @@ def _columns(x, shift, sums, squares, largest):
 
 def _call(kernel: Callable[..., None], x: Tensor, *state: Tensor | int) -> None:
     """Run a kernel on torch's number of threads, on one where a tile is small."""
-    before = numba.get_num_threads()
-    most = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    of_torch = torch.get_num_threads()
+    before = numba.get_num_threads()  # the first such call launches numba's threads
+    most = min(of_torch, numba.config.NUMBA_NUM_THREADS)
     numba.set_num_threads(most if x.numel() > _SMALL else 1)
     try:
         kernel(x.numpy(), *(part.numpy() if isinstance(part, Tensor) else part for part in state))
     finally:
         numba.set_num_threads(before)
+        if torch.get_num_threads() != of_torch:  # the launch sets OpenMP's number for all
+            torch.set_num_threads(of_torch)
 
 
 def fused(

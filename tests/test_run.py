@@ -383,13 +383,13 @@ def test_any_measure_is_nan_where_an_activation_was_not_finite():
 
     samples = torch.ones(3, 2)
     samples[1, 0] = torch.inf
-    with pytest.warns(tm.TMeasuresWarning, match="1 activations of layer 'output'"):
+    with pytest.warns(tm.TMeasuresWarning, match="1 of the activations of layer 'output'"):
         tree = tm.measure(nn.ReLU(), samples, [lambda x: x, lambda x: 2 * x], measures=Largest())
     np.testing.assert_array_equal(tree["layers/output/MAX"], [np.nan, 2])
 
 
 def test_a_walk_gives_what_a_layer_gave_before_the_next_one_changed_it():
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True))
+    model = nn.Sequential(network()[0], nn.ReLU(inplace=True))
     for tile in tm.walk(model, images(), tm.rotations(4)):
         assert tile.values["0"].min() < 0
         torch.testing.assert_close(tile.values["0"].relu(), tile.values["1"])
@@ -506,6 +506,16 @@ def test_a_plan_takes_the_largest_tile_that_fits_with_its_state():
     assert shapes_of(choose(problem(n=3, m=4, memory=small))) == [("sample", 3, 4, 4)]
 
 
+@pytest.mark.parametrize(
+    ("device", "megabytes", "shape"),
+    [("cpu", 1, (16, 16)), ("cpu", 10, (11, 11)), ("cpu", 1000, (6, 5)), ("cuda", 10, (10, 50))],
+)
+def test_a_cpu_takes_128_to_32_inputs_where_256_are_over_2_gib(device, megabytes, shape):
+    probe = Probe(megabytes * 10**6, 0)
+    (only,) = choose(problem(probe=probe, memory=10**12, device=device)).passes
+    assert (only.samples, only.transformations) == shape
+
+
 @pytest.mark.parametrize("memory", [500_000, 625_000])  # the second fits one pass, 4 inputs a tile
 def test_two_passes_where_the_columns_do_not_fit(memory):
     plan = choose(problem(m=5000, memory=memory))
@@ -522,7 +532,7 @@ def test_columns_alone_go_a_block_at_a_time_unless_the_samples_are_read_once():
 
 
 def test_the_least_memory_is_that_of_the_smallest_way():
-    with pytest.raises(tm.MemoryLimitError, match=r"at least 15\.7 KiB"):  # two passes, one input
+    with pytest.raises(tm.MemoryLimitError, match=r"at least 15\.8 KiB"):  # two passes, one input
         choose(problem(memory=1000))
 
 
@@ -699,3 +709,154 @@ def test_a_measure_of_ones_own_is_one_class():
 
     tree = tm.measure(network(), images(), tm.rotations(4), measures=["TV", Range()])
     assert_agrees(tree, cube(network(), images(), tm.rotations(4)), [Range()], 1e-4)
+
+
+def test_a_network_with_one_number_per_input(tmp_path):
+    class Score(nn.Module):
+        def forward(self, x):
+            return x.sum((1, 2, 3))
+
+    tree = tm.measure(Score(), images(), tm.rotations(5), measures=EVERY)
+    assert tree["layers/output/NV"].dims == ()
+    assert_agrees(tree, cube(Score(), images(), tm.rotations(5)), EVERY, 1e-4)
+    tm.save(tree, tmp_path / "score.nc")
+    assert tm.open(tmp_path / "score.nc").identical(tree)
+    assert tm.plots.heatmap(tree, "NV").axes
+
+
+THREADS = """
+    import torch, tmeasures as tm
+    torch.set_num_threads(1)
+    seen = []
+    model = torch.nn.Conv2d(1, 32, 3)
+    model.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    tm.measure(model, torch.rand(200, 1, 16, 16), tm.rotations(4), measures="NV")
+    assert set(seen) == {1}, seen
+    assert torch.get_num_threads() == 1
+"""
+
+
+def test_the_number_of_threads_stays_what_it_was():
+    subprocess.run([sys.executable, "-c", textwrap.dedent(THREADS)], check=True)
+
+
+def test_two_walks_at_once_and_training_between_tiles():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train()
+    mean = model[1].running_mean.clone()
+    arguments = (model, images(), tm.rotations(4))
+    first = tm.walk(*arguments, batch_size=8)
+    second = tm.walk(*arguments, order="transformation", batch_size=8)
+    for one, other in zip(first, second, strict=False):
+        assert one.values.keys() == other.values.keys()
+        assert model.training
+        model.train()
+        first.close()
+    second.close()
+    assert model.training
+    assert model[1].training
+    assert torch.equal(model[1].running_mean, mean)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("width", range(3, 12))
+def test_the_advice_on_memory_works(width):
+    arguments = (nn.Linear(64, width), torch.rand(20, 64), [abs, torch.relu])
+    with pytest.raises(tm.MemoryLimitError) as error:
+        tm.explain(*arguments, memory=100)
+    advised = str(error.value).split("at least ")[1].split(" for")[0]
+    tm.explain(*arguments, memory=advised)
+    with pytest.raises(tm.MemoryLimitError, match="smaller batch_size"):
+        tm.explain(*arguments, memory=100, batch_size=40)
+
+
+def test_iterable_data_sets_are_refused_where_they_would_be_read_twice():
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(images())
+
+        def __len__(self):
+            return 11
+
+    sets = tm.rotations(64)
+    plan = tm.explain(network(), images(), sets, measures="NV", memory=200_000, batch_size=8)
+    assert len(plan.passes) == 2
+    with pytest.raises(tm.ArgumentError, match="serves one reading"):
+        tm.measure(network(), Stream(), sets, measures="NV", plan=plan)
+    with pytest.raises(tm.ArgumentError, match="reads the samples 8 times"):
+        tm.walk(network(), Stream(), sets, order="transformation", batch_size=64)
+
+
+def test_text_in_mapping_items_goes_to_the_model():
+    class Named:
+        def run(self, batch):
+            assert len(batch["name"]) == len(batch["image"])
+            return {"mean": batch["image"].mean((2, 3))}
+
+    samples = {"name": list("abcdefghijk"), "image": images()}
+    samples = [{"name": n, "image": x} for n, x in zip(*samples.values(), strict=True)]
+    assert "mean" in tm.measure(Named(), samples, tm.rotations(4), measures="NV")["layers"]
+    call = {"call": lambda model, batch: model(batch["image"])}
+    tree = tm.measure(network(), samples, tm.rotations(4), measures="NV", **call)
+    assert "0" in tree["layers"]
+
+
+def test_a_reused_plan_does_not_falsify_the_record():
+    plan = tm.explain(network(), images(), tm.rotations(4))
+    tree = tm.measure(network(), images(), tm.rotations(4), measures="TV", plan=plan)
+    assert tree.attrs["measures"] == '["TV"]'
+    with pytest.raises(tm.ArgumentError, match="leave batch_size="):
+        tm.measure(network(), images(), tm.rotations(4), plan=plan, batch_size=4)
+
+
+def test_activations_too_large_to_square_are_said_to_be_so():
+    huge = torch.tensor([[1e200], [-1e200], [3.0]], dtype=torch.float64)
+    with pytest.warns(tm.TMeasuresWarning, match="too large to square"):
+        tree = tm.measure(nn.ReLU(), huge, measures=["SV"])
+    assert np.isnan(tree["layers/output/SV"].values).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"measures": tm.NormalizedVariance}, r"give NormalizedVariance\(\)"),
+        ({"measures": 5}, "5 is no measure"),
+        ({"plan": "x"}, "plan is a str"),
+        ({"call": "x"}, "call is a str"),
+        ({"preprocess": lambda x: (x, x)}, "preprocess returned a tuple"),
+    ],
+)
+def test_more_slips_are_one_sentence(arguments, says):
+    given = {"measures": "NV"} | arguments
+    with pytest.raises(tm.ArgumentError, match=says):
+        tm.measure(network(), images(), tm.rotations(4), **given)
+
+
+def test_slips_in_a_measure_of_ones_own():
+    class Odd(tm.Measure):
+        short = "ODD"
+        needs = frozenset({"rows"})
+        reads, shape = "rows", slice(None)
+
+        def finalize(self, quantities):
+            return {"ODD": tm.Field(quantities[self.reads][self.shape], "1", "odd", "here")}
+
+        def reference(self, cube):
+            return {}
+
+    arguments = (network(), images(), tm.rotations(4))
+    for change, says in (
+        ({"needs": frozenset({"foo"})}, "needs foo, which no statistic gives"),
+        ({"reads": "columns"}, "quantity 'columns' was not kept"),
+        ({"shape": 0}, r"made ODD of shape \(\) for one unit"),
+    ):
+        with pytest.raises(tm.ArgumentError, match=says):
+            tm.measure(*arguments, measures=type("Odd", (Odd,), change)())
+
+
+def test_a_generator_of_callables_and_a_list_of_transformations():
+    found = tm.measure(network(), images(), (f for f in (abs, torch.relu)), measures="TV")
+    assert found["transformations"].sizes["transformation"] == 2
+    two = [tm.rotations(4)[0], tm.rotations(4)[1]]
+    tree = tm.measure(network(), images(), two, measures="TV")
+    assert tree["transformations/names"].values.tolist() == [t.name for t in two]
+    assert tree["transformations/angle"].values.tolist() == [0, 90]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ _UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
 def size(count: int) -> str:
-    """Bytes in a readable unit.
+    """Bytes in a readable unit, rounded up: what is said to be enough is.
 
     >>> size(3 * 2**20)
     '3.0 MiB'
@@ -26,9 +27,9 @@ def size(count: int) -> str:
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+            return f"{count} B" if unit == "B" else f"{ceil(value * 10) / 10:.1f} {unit}"
         value /= 1024
-    return f"{value:.1f} TiB"
+    return f"{ceil(value * 10) / 10:.1f} TiB"
 
 
 def memory_limit(memory: int | str | None, device: torch.device) -> int:

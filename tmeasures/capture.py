@@ -15,11 +15,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tmeasures import footprint, naming
 from tmeasures.errors import ArgumentError, ModelError, TMeasuresWarning
-from tmeasures.hosts import Arrays, Host, Inputs, Modules, Run
+from tmeasures.hosts import Arrays, Host, Modules, Run
 from tmeasures.naming import Call, Function, Key, Node, Result, Trace
 from tmeasures.selection import Activations, Layer, Layers, Layout, Options, Selection, Site, select
+from tmeasures.tile import Inputs, length
 
-__all__ = ["Inputs", "Layer", "Network", "Probe", "Receive"]
+__all__ = ["Layer", "Network", "Probe", "Receive"]
 
 Receive = Callable[[Layer, Tensor], None]
 
@@ -112,10 +113,10 @@ class Network:
         self._seen: set[Key] = set()
 
     def session(self) -> AbstractContextManager[None]:
-        """Evaluation mode, hooks and the device, for as long as it is open; then all given back.
+        """Hooks and the device, for as long as it is open; then all given back.
 
-        Grad mode and random states are set for the length of each forward only: a generator may
-        yield while a session is open.
+        Evaluation mode, grad mode and random states are set for the length of each forward only: a
+        generator may yield while a session is open, and two sessions may be open at once.
         """
         return self._host.session()
 
@@ -171,7 +172,7 @@ class Network:
             ModelError: A call, shape or dtype is not as in the probe.
         """
         assert self._selection is not None, "probe first"
-        run = _Measurement(self._selection, self._seen, _length(inputs), receive)
+        run = _Measurement(self._selection, self._seen, length(inputs), receive)
         self._host.execute(inputs, run)
         run.finish()
 
@@ -299,8 +300,3 @@ def _pooled(values: Tensor, site: Site) -> Tensor:
     rows = max(1, _POOLING_CHUNK // max(1, values[0].numel()))
     means = [chunk.mean(site.space, dtype=wide) for chunk in torch.split(values, rows)]
     return torch.cat(means).to(site.layer.dtype)
-
-
-def _length(inputs: Inputs) -> int:
-    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
-    return next(len(tensor) for tensor in tensors if tensor.ndim)

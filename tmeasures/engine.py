@@ -17,11 +17,11 @@ from tmeasures.fields import (
     TV_BELOW_ROUNDING,
     Field,
 )
-from tmeasures.inputs import Feed, Inputs
+from tmeasures.inputs import Feed
 from tmeasures.measures import Measure, Quantities
 from tmeasures.plan import Pass, Plan
 from tmeasures.statistics import KINDS, Statistic, gather
-from tmeasures.tile import Tile
+from tmeasures.tile import Inputs, Tile
 
 State = dict[str, dict[str, Statistic]]
 """Of each layer, its statistics by name."""
@@ -69,7 +69,7 @@ def start(plan: Plan, layers: Sequence[Layer], device: torch.device) -> State:
 def run(plan: Plan, network: Network, feed: Feed, state: State) -> Generator[Step]:
     """Walk the matrix as planned; a step for each tile, when it is in the state.
 
-    The network is in evaluation mode and under hooks until the generator ends or is closed.
+    The network is under hooks until the generator ends or is closed.
     """
     with network.session():
         for number, p in enumerate(plan.passes):
@@ -128,7 +128,8 @@ def finish(
         n = next(iter(statistics.values())).n
         values = {k: v.cpu().double().numpy() for k, v in gather(statistics.values()).items()}
         del statistics
-        status, bad = _status(values, n, m, torch.finfo(layer.dtype).eps)
+        with np.errstate(all="ignore"):
+            status, bad = _status(values, n, m, torch.finfo(layer.dtype).eps)
         if bad.any():
             values = {k: np.where(bad, np.nan, v) for k, v in values.items()}
         quantities = Quantities(n, m, values)

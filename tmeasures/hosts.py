@@ -18,8 +18,7 @@ from torch.utils.dlpack import from_dlpack
 from tmeasures import naming
 from tmeasures.errors import ArgumentError, ModelError, TMeasuresError, TMeasuresWarning
 from tmeasures.naming import OUTPUT, Key, Node
-
-Inputs = Tensor | dict[str, Tensor]
+from tmeasures.tile import Inputs
 
 
 class Run:
@@ -107,7 +106,7 @@ class Modules:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Evaluation mode, hooks, no compiled code, and the device."""
+        """Hooks, no compiled code, and the device."""
         self._random = None
         with ExitStack() as stack:
             origin = next((tensor.device for tensor in _tensors(self._model)), self.device)
@@ -115,10 +114,6 @@ class Modules:
                 stack.callback(self._model.to, origin)
                 self._model.to(self.device)
             modules = list(self._model.modules())
-            for module, training in [(module, module.training) for module in modules]:
-                stack.callback(setattr, module, "training", training)
-                # Not model.eval(): some models override it, to merge weights for example.
-                module.training = False
             for module in modules:
                 if naming.is_compiled(module):
                     stack.callback(setattr, module, "forward", module.forward)
@@ -141,7 +136,7 @@ class Modules:
         """
         self._run = run
         try:
-            with self._randomness(), torch.no_grad():
+            with self._randomness(), self._evaluation(), torch.no_grad():
                 run.returned(OUTPUT, self._call(self._model, inputs))
         except Exception as error:
             if not isinstance(error, TMeasuresError):
@@ -157,6 +152,18 @@ class Modules:
     def _end(self, path: str, module: nn.Module, args: object, output: object) -> None:
         if self._run:
             self._run.end(path, output)
+
+    @contextmanager
+    def _evaluation(self) -> Iterator[None]:
+        """Not model.eval(): some models override it, to merge weights for example."""
+        training = [module for module in self._model.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
 
     @contextmanager
     def _randomness(self) -> Iterator[None]:
@@ -210,7 +217,10 @@ class Arrays:
         batch = (
             inputs.numpy(force=True)
             if isinstance(inputs, Tensor)
-            else {name: tensor.numpy(force=True) for name, tensor in inputs.items()}
+            else {
+                name: value.numpy(force=True) if isinstance(value, Tensor) else value
+                for name, value in inputs.items()
+            }
         )
         arrays = self._call(self._model, batch)
         if not isinstance(arrays, Mapping):

@@ -13,10 +13,8 @@ from torch import Tensor
 from tmeasures.errors import ArgumentError
 from tmeasures.samples import Samples
 from tmeasures.statistics import Order
-from tmeasures.tile import Tile
+from tmeasures.tile import Inputs, Tile, length
 from tmeasures.transformations import TransformationSet
-
-Inputs = Tensor | dict[str, Any]
 
 
 def blocks(count: int, size: int) -> Iterator[range]:
@@ -75,7 +73,7 @@ class Feed:
             self.transformations.check(image)
 
     def _pick(self, chosen: np.ndarray) -> tuple[Inputs, np.ndarray]:
-        count = _length(self.first)
+        count = length(self.first)
         index = chosen % count
 
         def pick(value: Any) -> Any:
@@ -92,10 +90,16 @@ class Feed:
         count = len(ids) * len(block)
         if self.preprocess is not None:
             made = self.preprocess(made)
-            found = _length(made)
-            if found != count:
+            if not isinstance(made, (Tensor, Mapping)):
                 raise ArgumentError(
-                    f"preprocess returned {found} inputs for {count}; return as many as it gets"
+                    f"preprocess returned a {type(made).__name__}; return a tensor, or a mapping "
+                    f"of what the network takes"
+                )
+            made = made if isinstance(made, Tensor) else dict(made)
+            if length(made) != count:
+                raise ArgumentError(
+                    f"preprocess returned {length(made)} inputs for {count}; return as many as "
+                    f"it gets"
                 )
         if self.dtype is None:
             return made
@@ -152,11 +156,6 @@ def _is_image(value: object) -> bool:
     if not isinstance(value, Tensor) or value.ndim < 3:
         return False
     return value.is_floating_point() or value.dtype == torch.uint8
-
-
-def _length(inputs: Any) -> int:
-    values = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-    return next((len(x) for x in values if isinstance(x, Tensor) and x.ndim), 0)
 
 
 def _is_per_sample(value: object, count: int) -> bool:

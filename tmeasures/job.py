@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from tmeasures.inputs import Feed, transformed_key
 from tmeasures.measures import Measure, Quantities, resolve
 from tmeasures.plan import Plan, Problem, check, choose
 from tmeasures.samples import read
+from tmeasures.statistics import QUANTITIES
 from tmeasures.transformations import Transformation, TransformationSet, identity
 from tmeasures.transformations import transformations as of_callables
 
@@ -56,6 +57,11 @@ def prepare(
 ) -> Job:
     """Check the arguments of `tmeasures.measure`, probe the network, and plan."""
     chosen = resolve(measures)
+    for name, value in (("call", call), ("preprocess", preprocess)):
+        if value is not None and not callable(value):
+            raise ArgumentError(f"{name} is a {type(value).__name__}; give a function, or None")
+    if plan is not None and not (batch_size is memory is None):
+        raise ArgumentError("plan= says how large tiles are; leave batch_size= and memory= out")
     if batch_size is not None:
         batch_size = positive("batch_size", batch_size)
     network = Network(
@@ -71,7 +77,7 @@ def prepare(
     problem = Problem(
         network=network.name,
         measures=tuple(map(str, chosen)),
-        needs=frozenset().union(*(measure.needs for measure in chosen)),
+        needs=frozenset().union(*(measure.needs for measure in chosen)) - {"largest"},
         layers=network.layers,
         n=feed.samples.n,
         m=m,
@@ -94,14 +100,17 @@ def prepare(
         "batch_size": batch_size,
         "memory": memory,
     }
-    given = {name: _spelled(value) for name, value in arguments.items() if value is not None}
+    usual = (None, "unit")
+    given = {name: _spelled(value) for name, value in arguments.items() if value not in usual}
     ready = choose(problem) if plan is None else check(plan, problem)
     return Job(network, feed, chosen, ready, given)
 
 
 def _spelled(value: Any) -> str:
     """An argument in a form that says the same in every process: functions by name."""
-    return getattr(value, "__qualname__", None) or repr(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_spelled(each)}" for key, each in value.items())
+    return value if isinstance(value, str) else getattr(value, "__qualname__", None) or repr(value)
 
 
 def enough(measures: Iterable[Measure], n: int | None, m: int) -> None:
@@ -127,7 +136,17 @@ def _result_bytes(measures: Iterable[Measure]) -> int:
     given_by: dict[str, Measure] = {}
     total = 1  # the status
     for measure in measures:
+        if unknown := measure.needs - QUANTITIES:
+            raise ArgumentError(
+                f"measure {measure} needs {', '.join(sorted(unknown))}, which no statistic gives; "
+                f"choose among {', '.join(sorted(QUANTITIES))}"
+            )
         for name, field in measure.finalize(one).items():
+            if field.values.shape[len(field.leading) :] != (1,):
+                raise ArgumentError(
+                    f"measure {measure} made {name} of shape {field.values.shape} for one unit; "
+                    f"keep the shape of the quantities, after the dims named in leading"
+                )
             if name in given_by:
                 raise ArgumentError(
                     f"{given_by[name]} and {measure} would both be the variable {name}; measure "
@@ -161,7 +180,10 @@ def _transformations(given: Any) -> TransformationSet:
         return identity()
     if isinstance(given, TransformationSet):
         return given
-    if isinstance(given, (list, tuple)) and all(callable(f) for f in given):
+    if isinstance(given, Iterable) and not isinstance(given, (str, Mapping, Tensor)):
+        given = list(given)
+        if given and all(isinstance(t, Transformation) for t in given):
+            return TransformationSet("transformations", given)
         return of_callables(given)
     what = "a single transformation" if isinstance(given, Transformation) else repr(given)
     raise ArgumentError(

@@ -12,7 +12,7 @@ import torch
 from tmeasures.budget import size
 from tmeasures.capture import Layer, Probe
 from tmeasures.errors import ArgumentError, MemoryLimitError
-from tmeasures.statistics import KINDS, Columns, Moments, Order, Rows
+from tmeasures.statistics import KINDS, Columns, Moments, Order, Rows, provided
 
 # Inputs in a tile where memory is no concern: kernels are as fast from 64 to 256 on a CPU, clearly
 # slower at 32; a GPU takes more to be filled.
@@ -68,6 +68,11 @@ class Plan:
         device: Type of the device.
         spread: Whether standard deviations are summed too.
         why: The reasons, a sentence each.
+
+    >>> import torch, tmeasures as tm
+    >>> plan = tm.explain(torch.nn.Linear(3, 2), torch.rand(20, 3), measures="SV")
+    >>> plan.inputs, plan.reads, plan.layers, tm.Plan.from_json(plan.to_json()) == plan
+    (20, 20, {'output': 2}, True)
     """
 
     network: str
@@ -91,7 +96,7 @@ class Plan:
 
     @property
     def reads(self) -> int | None:
-        """Samples read, over all passes."""
+        """Samples read, over all passes; the probe reads at most three more."""
         if self.n is None:
             return None
         return self.n * sum(
@@ -276,9 +281,10 @@ def choose(problem: Problem) -> Plan:
         if state + tile <= problem.memory:
             return _plan(problem, passes, batch, way)
     what = "an iterable data set, which is read once, needs" if problem.iterable else "it takes"
+    smaller = " or a smaller batch_size" if problem.batch_size is not None else ""
     raise MemoryLimitError(
         f"no plan fits memory={size(problem.memory)}: {what} at least {size(least or 0)} for state "
-        f"and tile; allow as much, name fewer layers, or take activations='pooled'"
+        f"and tile; allow as much, name fewer layers, or take activations='pooled'{smaller}"
     )
 
 
@@ -338,17 +344,19 @@ def _reasons(problem: Problem, plan: Plan, batch: int, way: int) -> Iterator[str
 
 def check(plan: Plan, problem: Problem) -> Plan:
     """A plan that was handed in, if it is one for this run."""
+    if not isinstance(plan, Plan):
+        raise ArgumentError(f"plan is a {type(plan).__name__}; give what tm.explain returned")
+    if problem.iterable and (len(plan.passes) > 1 or plan.passes[0].order != "sample"):
+        raise ArgumentError(
+            "the plan reads the samples more than once, and an iterable data set serves one "
+            "reading; allow more memory, or give a data set with an index"
+        )
     layers = {layer.name: layer.n_units for layer in problem.layers}
-    provided: set[str] = set()
-    for p in plan.passes:
-        for name in p.statistics:
-            provided |= KINDS[name].provides
-    if {"row_means", "between"} <= provided:
-        provided.add("error")
+    found_there = provided(name for p in plan.passes for name in p.statistics)
     for what, found, expected in (
         ("layers", plan.layers, layers),
         ("numbers of samples and transformations", (plan.n, plan.m), (problem.n, problem.m)),
-        ("measures", problem.needs - provided, frozenset()),
+        ("measures", problem.needs - found_there, frozenset()),
         ("spread", plan.spread or not problem.spread, True),
     ):
         if found != expected:

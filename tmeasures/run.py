@@ -127,7 +127,7 @@ def measure(
     )
     state = engine.start(job.plan, job.network.layers, job.network.device)
     steps = engine.run(job.plan, job.network, job.feed, state)
-    with closing(steps), _bar(job.plan, progress) as bar:
+    with closing(steps), _bar(job, progress) as bar:
         ids, found_labels = _consume(steps, bar)
     enough(job.measures, len(ids), job.plan.m)  # an iterable data set may end early
     outcomes = engine.finish(state, job.network.layers, job.measures, job.plan.m)
@@ -188,8 +188,8 @@ def walk(
 ) -> Iterator[Tile[dict[str, Tensor]]]:
     """Walk the samples x transformations matrix of activations, a tile at a time.
 
-    The arguments are those of `measure`. The network is in evaluation mode and under hooks until
-    the iterator ends or is closed.
+    The arguments are those of `measure`. The network is under hooks until the iterator ends or is
+    closed, and in evaluation mode only while it runs.
 
     Args:
         model: The network.
@@ -231,6 +231,11 @@ def walk(
     probe(network, feed)
     m = len(feed.transformations)
     s, t = tile_shape(positive("batch_size", batch_size), feed.samples.n, m)
+    if feed.samples.iterable and order == "transformation" and t < m:
+        raise ArgumentError(
+            f"order='transformation' reads the samples {-(-m // t)} times, and an iterable data "
+            f"set serves one reading; walk sample-first, or give a data set with an index"
+        )
     return engine.walk(network, feed, Pass(order, (), s, t, m))
 
 
@@ -238,7 +243,7 @@ def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
     """The layers that `measure` would measure, in forward order: names, shapes, dims, dtypes.
 
     Takes those arguments of `measure` that say what is measured and how the model is called; of the
-    samples only the first is used.
+    samples at most three are read.
 
     >>> import torch, tmeasures as tm
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
@@ -256,13 +261,13 @@ def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
     return network.layers
 
 
-def _bar(plan: Plan, progress: bool) -> Any:
+def _bar(job: Job, progress: bool) -> Any:
     """A progress bar; tqdm stays silent where ``disable=None`` finds no terminal."""
     from tqdm.auto import tqdm
 
     return tqdm(
-        total=plan.inputs,
-        desc=f"{plan.network}: {', '.join(plan.measures)}",
+        total=job.plan.inputs,
+        desc=f"{job.network.name}: {', '.join(map(str, job.measures))}",
         unit=" inputs",
         unit_scale=True,
         disable=None if progress else True,
@@ -290,10 +295,10 @@ def _warn_not_finite(outcomes: Iterable[Outcome]) -> None:
     if not counts:
         return
     first, count = next(iter(counts.items()))
-    others = f", and {len(counts) - 1} layers after it have such" if len(counts) > 1 else ""
+    others = f" (and of {len(counts) - 1} more)" if len(counts) > 1 else ""
     warnings.warn(
-        f"{count} activations of layer {first!r} were NaN or infinite for some input{others}; all "
-        f"measures of these are NaN, and tm.summary counts them",
+        f"{count} of the activations of layer {first!r}{others} were NaN, infinite or too large to "
+        f"square for some input; all their measures are NaN, and tm.summary counts them",
         TMeasuresWarning,
         stacklevel=3,
     )
@@ -310,7 +315,7 @@ def _attributes(job: Job, n: int, seconds: float) -> dict[str, object]:
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "model": network.name,
         "transformations": job.feed.transformations.name,
-        "measures": list(plan.measures),
+        "measures": [str(measure) for measure in job.measures],
         "n_samples": n,
         "n_transformations": plan.m,
         "n_units": sum(plan.layers.values()),

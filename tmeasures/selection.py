@@ -33,6 +33,11 @@ class Layer:
         dims: Name of each unit dim.
         dtype: Of the values handed over.
         kind: Class of the module.
+
+    >>> import torch, tmeasures as tm
+    >>> (layer,) = tm.layers(torch.nn.Conv2d(1, 4, 3), torch.rand(1, 1, 9, 9))
+    >>> layer.name, layer.shape, layer.dims, layer.n_units
+    ('output', (4, 7, 7), ('channel', 'y', 'x'), 196)
     """
 
     name: str

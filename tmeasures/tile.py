@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from torch import Tensor
+
+Inputs = Tensor | dict[str, Any]
+"""A batch for a network: a tensor, or a mapping in which tensors have the batch axis first."""
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -24,6 +29,11 @@ class Tile(Generic[V]):
         ids: Where each row stands in the data set, ``(sample,)`` int64.
         labels: Labels of the rows, ``(sample,)``, or None.
         values: The activations.
+
+    >>> import torch, tmeasures as tm
+    >>> (tile,) = tm.walk(torch.nn.Linear(3, 2), torch.rand(5, 3))
+    >>> tile.samples, tile.transformations, tile.values["output"].shape
+    (range(0, 5), range(0, 1), torch.Size([5, 1, 2]))
     """
 
     samples: range
@@ -35,3 +45,9 @@ class Tile(Generic[V]):
     def holding(self, values: W) -> Tile[W]:
         """The same tile with other values."""
         return Tile(self.samples, self.transformations, self.ids, self.labels, values)
+
+
+def length(inputs: Any) -> int:
+    """How many inputs a batch holds: the length of its first tensor; 0 where there is none."""
+    values = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    return next((len(x) for x in values if isinstance(x, Tensor) and x.ndim), 0)

@@ -33,7 +33,7 @@ def named() -> dict[str, type[Measure]]:
 
 def resolve(measures: str | Measure | Iterable[str | Measure]) -> list[Measure]:
     """Short names and objects as objects; unknown names are an error that says what is near."""
-    if isinstance(measures, (str, Measure)):
+    if isinstance(measures, (str, Measure)) or not isinstance(measures, Iterable):
         measures = [measures]
     resolved: list[Measure] = []
     for measure in measures:
@@ -47,8 +47,11 @@ def resolve(measures: str | Measure | Iterable[str | Measure]) -> list[Measure]:
                 )
             measure = named()[measure]()
         elif not isinstance(measure, Measure):
+            is_class = isinstance(measure, type) and issubclass(measure, Measure)
+            what = f"the class {measure.__name__}" if is_class else repr(measure)
+            hint = f"{measure.__name__}()" if is_class else "an object"
             raise ArgumentError(
-                f"{measure!r} is no measure: give a short name ({', '.join(named())}) or a Measure"
+                f"{what} is no measure: give {hint}, or a short name ({', '.join(named())})"
             )
         if measure not in resolved:
             resolved.append(measure)

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tmeasures.errors import ArgumentError
 from tmeasures.fields import Field
 
 Q20 = "Quiroga (2020), Invariance and Same-Equivariance Measures for Convolutional Neural Networks"
@@ -23,6 +24,11 @@ class Quantities:
         n: Samples.
         m: Transformations.
         values: Arrays by name.
+
+    >>> import numpy as np, tmeasures as tm
+    >>> quantities = tm.Quantities(10, 3, {"rows": np.array([40.0])})
+    >>> tm.TransformationVariance().finalize(quantities)["TV"].values
+    array([2.])
     """
 
     n: int
@@ -30,6 +36,10 @@ class Quantities:
     values: Mapping[str, np.ndarray]
 
     def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.values:
+            raise ArgumentError(
+                f"quantity {name!r} was not kept: a measure that reads it says so in its needs"
+            )
         return self.values[name]
 
 
@@ -45,6 +55,19 @@ class Measure(ABC):
         short: The name in results and in ``measures=``.
         needs: The quantities `finalize` reads.
         least: The least numbers of samples and of transformations.
+
+    >>> import numpy as np, torch, tmeasures as tm
+    >>> class Loudness(tm.Measure):
+    ...     short = "LOUD"
+    ...     needs = frozenset({"largest"})
+    ...     def finalize(self, quantities):
+    ...         values = quantities["largest"]
+    ...         return {"LOUD": tm.Field(values, "activation", "largest magnitude", "here")}
+    ...     def reference(self, cube):
+    ...         return {"LOUD": np.abs(cube).max((0, 1))}
+    >>> tree = tm.measure(torch.nn.ReLU(), torch.tensor([[1.0], [4.0]]), measures=Loudness())
+    >>> tree["layers/output/LOUD"].values
+    array([4.], dtype=float32)
     """
 
     short: ClassVar[str]
@@ -53,7 +76,7 @@ class Measure(ABC):
 
     @abstractmethod
     def finalize(self, quantities: Quantities) -> dict[str, Field]:
-        """The variables of one layer; units with a non-finite activation are set to NaN later."""
+        """The variables of one layer; all quantities are NaN where an activation was not finite."""
 
     def conclude(self, layers: Sequence[dict[str, Field]]) -> None:
         """Add to every layer's variables what takes the whole network to decide."""

@@ -25,9 +25,20 @@ from tmeasures.statistics.columns import Columns
 from tmeasures.statistics.moments import Moments
 from tmeasures.statistics.rows import Rows
 
-__all__ = ["KINDS", "Columns", "Moments", "Order", "Rows", "Statistic", "gather"]
+__all__ = ["KINDS", "QUANTITIES", "Columns", "Moments", "Order", "Rows", "Statistic"]
+__all__ += ["gather", "provided"]
 
 KINDS: dict[str, type[Statistic]] = {kind.name: kind for kind in (Moments, Rows, Columns)}
+
+
+QUANTITIES = frozenset().union(*(kind.provides for kind in KINDS.values()), {"largest"})
+"""All that a measure may need."""
+
+
+def provided(names: Iterable[str]) -> frozenset[str]:
+    """The quantities that `gather` gives from the statistics of these names."""
+    found = frozenset({"largest"}).union(*(KINDS[name].provides for name in names))
+    return found | {"error"} if {"row_means", "between"} <= found else found
 
 
 def gather(statistics: Iterable[Statistic]) -> dict[str, Tensor]:

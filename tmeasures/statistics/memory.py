@@ -54,12 +54,12 @@ class MemoryOrder:
         """Put ``(..., unit)`` in memory order back into the layer's shape ``(..., *unit)``."""
         axes = self.outer + self.inner
         lead = flat.shape[:-1]
-        view = flat.reshape(*lead, *(self.shape[a] for a in axes))
+        view = flat.reshape((*lead, *(self.shape[a] for a in axes)))
         back = [len(lead) + axes.index(a) for a in range(len(axes))]
-        return view.permute(*range(len(lead)), *back)
+        return view.permute((*range(len(lead)), *back))
 
     def flat(self, units: Tensor) -> Tensor:
         """The inverse of `units`."""
         lead = units.ndim - len(self.shape)
         axes = [lead + a for a in self.outer + self.inner]
-        return units.permute(*range(lead), *axes).reshape(*units.shape[:lead], -1)
+        return units.permute((*range(lead), *axes)).reshape((*units.shape[:lead], -1))

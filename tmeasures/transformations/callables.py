@@ -119,7 +119,7 @@ def transformations(
     Tensors lie on the model's device; uint8 arrives as float32 / 255, float16 and bfloat16 as
     float32. A callable may return an array, and may change the item's size and shape, as long as
     all of the set agree. Floating results are cast to the dtype of the input. It must not write to
-    its input. None counts as the identity.
+    its input.
 
     Args:
         callables: At least one.

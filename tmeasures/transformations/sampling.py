@@ -51,7 +51,7 @@ def check_images(images: Tensor, fill: Fill) -> None:
     if not images.is_floating_point():
         raise TransformationError(
             f"found dtype {str(images.dtype).removeprefix('torch.')}, expected floating or uint8 "
-            "images: for other inputs use tm.transformations([...])"
+            "images: convert them, or for what are no images use tm.transformations([...])"
         )
     shape = tuple(images.shape[1:])
     if len(shape) < 2:
