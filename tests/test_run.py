@@ -810,9 +810,10 @@ def test_a_reused_plan_does_not_falsify_the_record():
 
 def test_activations_too_large_to_square_are_said_to_be_so():
     huge = torch.tensor([[1e200], [-1e200], [3.0]], dtype=torch.float64)
-    with pytest.warns(tm.TMeasuresWarning, match="too large to square"):
+    with pytest.warns(tm.TMeasuresWarning, match="too large to square") as caught:
         tree = tm.measure(nn.ReLU(), huge, measures=["SV"])
     assert np.isnan(tree["layers/output/SV"].values).all()
+    assert caught[0].filename == __file__  # the line that called
 
 
 @pytest.mark.parametrize(

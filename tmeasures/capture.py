@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tmeasures import footprint, naming
-from tmeasures.errors import ArgumentError, ModelError, TMeasuresWarning
+from tmeasures.errors import ArgumentError, ModelError, warn
 from tmeasures.hosts import Arrays, Host, Modules, Run
 from tmeasures.naming import Call, Function, Key, Node, Result, Trace
 from tmeasures.selection import Activations, Layer, Layers, Layout, Options, Selection, Site, select
@@ -147,11 +146,9 @@ class Network:
         for path in dict.fromkeys(key[0] for key in self._seen):
             module = self._host.nodes[path].module if path in self._host.nodes else None
             if isinstance(module, _BatchNorm) and module.running_mean is None:
-                warnings.warn(
+                warn(
                     f"layer {path or 'output'!r} has no running statistics: its values depend on "
-                    "the other inputs in the batch, in evaluation too",
-                    TMeasuresWarning,
-                    stacklevel=2,
+                    "the other inputs in the batch, in evaluation too"
                 )
         results = [result for call in two.calls.values() for result in call.results.values()]
         largest = max((result.nbytes // 2 for result in results), default=0)

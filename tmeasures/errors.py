@@ -3,6 +3,10 @@
 Each message is one sentence that says what was found, what was expected and what to do.
 """
 
+import sys
+import warnings
+from pathlib import Path
+
 
 class TMeasuresError(Exception):
     """Base of every error this library raises on purpose."""
@@ -34,3 +38,12 @@ class ResultError(TMeasuresError, ValueError):
 
 class TMeasuresWarning(UserWarning):
     """Something was left out, changed or counted; the result says so too."""
+
+
+def warn(message: str) -> None:
+    """Warn at the line outside this library that led here."""
+    here = str(Path(__file__).parent)
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, TMeasuresWarning, stacklevel=level)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -16,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.dlpack import from_dlpack
 
 from tmeasures import naming
-from tmeasures.errors import ArgumentError, ModelError, TMeasuresError, TMeasuresWarning
+from tmeasures.errors import ArgumentError, ModelError, TMeasuresError, warn
 from tmeasures.naming import OUTPUT, Key, Node
 from tmeasures.tile import Inputs
 
@@ -248,11 +247,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
             )
         else:
             return model
-        warnings.warn(
-            f"model is wrapped in {wrapper}; the {type(inner).__name__} inside is measured",
-            TMeasuresWarning,
-            stacklevel=5,
-        )
+        warn(f"model is wrapped in {wrapper}; the {type(inner).__name__} inside is measured")
         model = inner
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from importlib.metadata import version
@@ -17,7 +16,7 @@ from torch import Tensor
 from tmeasures import engine, results
 from tmeasures.capture import Layer, Network
 from tmeasures.engine import Outcome, Step
-from tmeasures.errors import ArgumentError, TMeasuresWarning
+from tmeasures.errors import ArgumentError, warn
 from tmeasures.fields import NOT_FINITE
 from tmeasures.job import DEFAULT_MEASURES, Job, enough, feed_for, positive, prepare, probe
 from tmeasures.measures import Measure
@@ -151,8 +150,19 @@ def explain(
 ) -> Plan:
     """Say how `measure` would go, with the same arguments: passes, order, tile, bytes, and why.
 
-    Runs two tiny batches to see the layers, then only thinks. The plan prints readably, and
-    ``measure(..., plan=plan)`` takes it.
+    Runs two tiny batches to see the layers, then only thinks.
+
+    Args:
+        model: The network.
+        samples: What would be read.
+        transformations: What would be applied.
+        arguments: The others of `measure`.
+
+    Returns:
+        A `Plan`: it prints readably, and ``measure(..., plan=plan)`` takes it.
+
+    Raises:
+        TMeasuresError: As `measure` does before it runs.
 
     >>> import torch, tmeasures as tm
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
@@ -210,6 +220,9 @@ def walk(
         device: Where to run.
         seed: Of the order of the samples, and of random transformations.
 
+    Raises:
+        TMeasuresError: As `measure` does before it runs; an iterable data set would be read twice.
+
     Yields:
         A `Tile`: ``values[layer]`` is ``(sample, transformation, *unit)``, a copy; ``samples`` and
         ``transformations`` are ranges, ``ids`` says where each sample stands in the data set.
@@ -242,8 +255,16 @@ def walk(
 def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
     """The layers that `measure` would measure, in forward order: names, shapes, dims, dtypes.
 
-    Takes those arguments of `measure` that say what is measured and how the model is called; of the
-    samples at most three are read.
+    Args:
+        model: The network.
+        samples: At most three are read.
+        arguments: Those of `measure` that say what is measured and how the model is called.
+
+    Returns:
+        The layers; see `Layer`.
+
+    Raises:
+        TMeasuresError: As `measure` does before it runs.
 
     >>> import torch, tmeasures as tm
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
@@ -296,11 +317,9 @@ def _warn_not_finite(outcomes: Iterable[Outcome]) -> None:
         return
     first, count = next(iter(counts.items()))
     others = f" (and of {len(counts) - 1} more)" if len(counts) > 1 else ""
-    warnings.warn(
+    warn(
         f"{count} of the activations of layer {first!r}{others} were NaN, infinite or too large to "
-        f"square for some input; all their measures are NaN, and tm.summary counts them",
-        TMeasuresWarning,
-        stacklevel=3,
+        f"square for some input; all their measures are NaN, and tm.summary counts them"
     )
 
 

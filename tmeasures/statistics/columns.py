@@ -10,6 +10,10 @@ from torch import Tensor
 from tmeasures.errors import ArgumentError
 from tmeasures.statistics.base import Statistic, squares_about_mean
 
+# The totals over closed columns: squares within, deviations, the first column's shift and its mean
+# about it, sum and squares of all columns' means about that one.
+WITHIN, DEVIATIONS, FIRST_SHIFT, FIRST_MEAN, GAPS, GAP_SQUARES = range(6)
+
 
 class Columns(Statistic):
     """Squares within columns and between column means.
@@ -34,7 +38,6 @@ class Columns(Statistic):
         self.counts = [0] * self.columns
         self.block = range(0, 0)
         self.closed = 0
-        # within, deviations, first mean in two parts, sum and squares of the means about it
         self.totals = self._zeros(6)
 
     def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
@@ -62,15 +65,15 @@ class Columns(Statistic):
     def _close(self, totals: Tensor, j: int, before: int) -> None:
         """Add the open column j to totals that hold ``before`` columns."""
         within = squares_about_mean(self.sums[j], self.squares[j], self.counts[j])
-        totals[0] += within
+        totals[WITHIN] += within
         if self.counts[j] > 1:
-            totals[1] += (within / (self.counts[j] - 1)).sqrt_()
+            totals[DEVIATIONS] += (within / (self.counts[j] - 1)).sqrt_()
         shift, mean = self.shift[j].double(), self.sums[j] / self.counts[j]
         if before == 0:
-            totals[2], totals[3] = shift, mean
-        gap = (shift - totals[2]) + (mean - totals[3])
-        totals[4] += gap
-        totals[5] += gap.square_()
+            totals[FIRST_SHIFT], totals[FIRST_MEAN] = shift, mean
+        gap = (shift - totals[FIRST_SHIFT]) + (mean - totals[FIRST_MEAN])
+        totals[GAPS] += gap
+        totals[GAP_SQUARES] += gap.square_()
 
     def merge(self, other: Self) -> None:
         """Add other rows of the matrix, all columns being open; or other, closed columns."""
@@ -95,10 +98,12 @@ class Columns(Statistic):
             part._close_block()
             part.block = range(0, 0)
         theirs = self._of(other, other.totals)
-        e = (theirs[2] - self.totals[2]) + (theirs[3] - self.totals[3])
-        self.totals[:2] += theirs[:2]
-        self.totals[4] += theirs[4] + other.closed * e
-        self.totals[5] += theirs[5] + 2 * theirs[4] * e + other.closed * e.square()
+        ours = self.totals
+        e = (theirs[FIRST_SHIFT] - ours[FIRST_SHIFT]) + (theirs[FIRST_MEAN] - ours[FIRST_MEAN])
+        ours[WITHIN] += theirs[WITHIN]
+        ours[DEVIATIONS] += theirs[DEVIATIONS]
+        ours[GAPS] += theirs[GAPS] + other.closed * e
+        ours[GAP_SQUARES] += theirs[GAP_SQUARES] + 2 * theirs[GAPS] * e + other.closed * e.square()
         self.closed += other.closed
 
     def quantities(self) -> dict[str, Tensor]:
@@ -109,8 +114,8 @@ class Columns(Statistic):
                 self._close(totals, j, closed)
                 closed += 1
         found = {
-            "columns": totals[0],
-            "between": self.n * squares_about_mean(totals[4], totals[5], closed),
+            "columns": totals[WITHIN],
+            "between": self.n * squares_about_mean(totals[GAPS], totals[GAP_SQUARES], closed),
             "largest": self.largest,
         }
-        return found | ({"column_deviations": totals[1]} if self.spread else {})
+        return found | ({"column_deviations": totals[DEVIATIONS]} if self.spread else {})
