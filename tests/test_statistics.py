@@ -274,6 +274,14 @@ def channels_last(x):
     return LAYOUTS["channels last"](x).unflatten(0, x.shape[:2])
 
 
+@pytest.mark.parametrize("passes", [single_pass, two_passes])
+def test_tiles_of_unlike_layout_go_together(passes):
+    cube = normal_cube(7, 4, (3, 2, 5), torch.float32)
+    views = itertools.cycle([lambda x: x, channels_last])
+    found = passes(cube, 2, 3, None, lambda x: next(views)(x))
+    assert_agrees(cube, found)
+
+
 def test_parts_of_unlike_layout_merge(monkeypatch):
     monkeypatch.setattr(moments, "_CHUNK", 7)
     cube = normal_cube(8, 3, (3, 2, 5), torch.float32)
@@ -286,6 +294,44 @@ def test_parts_of_unlike_layout_merge(monkeypatch):
         torch.testing.assert_close(one.finalize()["largest"], cube.abs().amax((0, 1)))
     assert_agrees(cube, quantities(first[:1], 8, 3))
     assert_agrees(cube, quantities(first[1:], 8, 3), MEASURES + SPREADS)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("tiling", [(4, 7), (4, 3)])  # columns by fours and one by one; open rows
+def test_float32_activations_are_summed_in_float64(backend, tiling):
+    cube = normal_cube(9, 7, (5,), torch.float32)
+    cube[:, :, 4] *= 10.0 ** torch.arange(-3, 4)  # columns of unlike size
+    assert_agrees(cube, single_pass(cube, *tiling, backend), bound=1e-12)
+    assert_agrees(cube, two_passes(cube, *tiling, backend), MEASURES + SPREADS, 1e-12)
+    kinds = (Moments, Rows, Columns)
+    first, second = (
+        feed([new(kind, part, tiling, backend) for kind in kinds], part, *tiling)
+        for part in (cube[:3], cube[3:])
+    )
+    for one, other in zip(first, second, strict=True):
+        one.merge(other)
+    assert_agrees(cube, quantities(first[:1], 9, 7), bound=1e-12)
+    assert_agrees(cube, quantities(first[1:], 9, 7), MEASURES + SPREADS, 1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("of", ["rows", "columns"])
+def test_the_error_of_two_passes_starts_from_what_is_less(backend, of):
+    g = torch.Generator().manual_seed(0)
+    shape = (7, 1, 50) if of == "rows" else (1, 7, 50)
+    cube = normal_cube(7, 7, (50,), torch.float64)
+    cube += 1e4 * torch.randn(shape, generator=g, dtype=torch.float64)
+    error = single_pass(cube, 2, 7, backend)["error"]
+    np.testing.assert_allclose(two_passes(cube, 2, 7, backend)["error"], error, rtol=1e-10)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_error_of_two_passes_is_never_below_0(backend):
+    g = torch.Generator().manual_seed(0)
+    row, column = (torch.randint(999, size, generator=g) for size in ((7, 1, 50), (1, 5, 50)))
+    cube = (row + column).double()  # no error but rounding
+    error = two_passes(cube, 2, 5, backend)["error"]
+    assert ((error >= 0) & (error < 1e-8)).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -341,10 +387,14 @@ def test_nist_numacc4():
 def test_kernels_leave_the_number_of_threads_as_it_was():
     import numba
 
-    before = numba.get_num_threads()
+    before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     cube = normal_cube(2, 2, (3,), torch.float32)
-    single_pass(cube, 2, 2, "numba")
-    assert numba.get_num_threads() == before
+    try:
+        numba.set_num_threads(most)
+        single_pass(cube, 2, 2, "numba")  # a tile so small that one thread folds it
+        assert numba.get_num_threads() == most
+    finally:
+        numba.set_num_threads(before)
 
 
 def test_threads_change_no_bit():
