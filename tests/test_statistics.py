@@ -347,7 +347,7 @@ def test_equal_values_give_exact_zeros(backend, tiling):
     n, m = 7, 5
     row = torch.tensor([0.1, 1e4 / 3, -7.7]).repeat(n, m, 1) * torch.rand(n, 1, 1)
     column = torch.rand(1, m, 3) * torch.ones(n, 1, 1) * 1e4 / 3
-    for cube, zero in ((row, ("rows", "between")), (column, ("columns",))):
+    for cube, zero in ((row, ("rows", "between", "error")), (column, ("columns", "error"))):
         for found in (single_pass(cube, *tiling, backend), two_passes(cube, *tiling, backend)):
             for name in zero:
                 assert (found[name] == 0).all(), name

@@ -34,10 +34,9 @@ class Layer:
         dtype: Of the values handed over.
         kind: Class of the module.
 
-    >>> import torch, tmeasures as tm
-    >>> (layer,) = tm.layers(torch.nn.Conv2d(1, 4, 3), torch.rand(1, 1, 9, 9))
-    >>> layer.name, layer.shape, layer.dims, layer.n_units
-    ('output', (4, 7, 7), ('channel', 'y', 'x'), 196)
+    >>> layer = Layer("conv1", (4, 7, 7), ("channel", "y", "x"), torch.float32, "Conv2d")
+    >>> layer.n_units
+    196
     """
 
     name: str
