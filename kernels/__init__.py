@@ -77,7 +77,8 @@ class Backend(Protocol):
         Args:
             x: The tile.
             rows: As in `fused`.
-            means: ``(3, unit)``: the first row's mean, sum and squares of row means about it.
+            means: ``(4, unit)``: the first row's mean as its first value and the rest (formed it
+                would lose digits), sum and squares of row means about it.
             largest: As in `fused`.
             deviations: ``(unit,)``: sum of the closed rows' standard deviations; or empty.
             open_rows: ``(s, 3, unit)``: as in `fused`, for x only.

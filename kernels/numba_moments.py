@@ -224,12 +224,13 @@ def _close_mean(row, m, i, a, rows, means, deviations, width):
         rows[a + u] += row[2, u]
         if deviations.size:
             deviations[a + u] += np.sqrt(row[2, u] / (m - 1))
-        mean = row[0, u] + row[1, u] / m
+        rest = row[1, u] / m
         if i == 0:
-            means[0, a + u] = mean
-        gap = mean - means[0, a + u]
-        means[1, a + u] += gap
-        means[2, a + u] += gap * gap
+            means[0, a + u] = row[0, u]
+            means[1, a + u] = rest
+        gap = (row[0, u] - means[0, a + u]) + (rest - means[1, a + u])
+        means[2, a + u] += gap
+        means[3, a + u] += gap * gap
 
 
 @parallel()

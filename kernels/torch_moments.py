@@ -127,12 +127,12 @@ def rows(
             rows[at] += within.sum(0)
             if deviations.numel():
                 deviations[at] += (within / (m - 1)).sqrt_().sum(0)
-            mean = first + total / m
+            rest = total / m
             if closed == 0:
-                means[0, at] = mean[0]
-            mean -= means[0, at]
-            means[1, at] += mean.sum(0)
-            means[2, at] += mean.square_().sum(0)
+                means[0, at], means[1, at] = first[0], rest[0]
+            gap = (first - means[0, at]) + (rest - means[1, at])
+            means[2, at] += gap.sum(0)
+            means[3, at] += gap.square_().sum(0)
 
 
 def columns(x: Tensor, shift: Tensor, sums: Tensor, squares: Tensor, largest: Tensor) -> None:

@@ -31,7 +31,7 @@ class TransformationVariance(Measure):
       activation's.
     - Undefined: NaN where any activation of the unit was NaN or infinite.
     - Needs: at least 2 transformations. Error: `ArgumentError` for an unknown spread.
-    - Cost: one sample-first pass; 5 numbers of state for each activation.
+    - Cost: one sample-first pass; 6 numbers of state for each activation.
     - Source: Quiroga (2020), equation 2.
 
     >>> import torch, tmeasures as tm

@@ -25,11 +25,11 @@ class Rows(Statistic):
     def unit_bytes(itemsize: int, tile: tuple[int, int], columns: int, m: int) -> int:
         """See `Statistic.unit_bytes`."""
         open_rows = 3 * 8 * tile[0] if tile[1] < m else 0
-        return 5 * 8 + itemsize + open_rows
+        return 6 * 8 + itemsize + open_rows
 
     def _allocate(self) -> None:
         s, t = self.tile
-        self.rows, self.means, self.largest = self._zeros(), self._zeros(3), self._activations()
+        self.rows, self.means, self.largest = self._zeros(), self._zeros(4), self._activations()
         self.deviations = self._zeros() if self.spread else self.rows[:0]
         self.open_rows = self._zeros(s if t < self.m else 0, 3)
 
@@ -50,10 +50,10 @@ class Rows(Statistic):
 
     def merge(self, other: Self) -> None:
         """Add other rows of the matrix."""
-        shift, total, squares = self._of(other, other.means)
-        e = shift - self.means[0]
-        self.means[1] += total + other.n * e
-        self.means[2] += squares + 2 * total * e + other.n * e.square()
+        first, rest, total, squares = self._of(other, other.means)
+        e = (first - self.means[0]) + (rest - self.means[1])
+        self.means[2] += total + other.n * e
+        self.means[3] += squares + 2 * total * e + other.n * e.square()
         self.rows += self._of(other, other.rows)
         if self.spread:
             self.deviations += self._of(other, other.deviations)
@@ -62,6 +62,6 @@ class Rows(Statistic):
 
     def quantities(self) -> dict[str, Tensor]:
         """See `Statistic.quantities`."""
-        between = squares_about_mean(self.means[1], self.means[2], self.n)
+        between = squares_about_mean(self.means[2], self.means[3], self.n)
         found = {"rows": self.rows, "row_means": self.m * between, "largest": self.largest}
         return found | ({"row_deviations": self.deviations} if self.spread else {})
