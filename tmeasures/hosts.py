@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -20,7 +21,7 @@ from tmeasures.naming import OUTPUT, Key, Node
 from tmeasures.tile import Inputs
 
 
-class Run:
+class Run(ABC):
     """One forward: which module is running; subclasses say what to do with what each returns."""
 
     def __init__(self) -> None:
@@ -42,9 +43,9 @@ class Run:
             self._ended = path
         self.running.pop()
 
+    @abstractmethod
     def returned(self, key: Key, output: object) -> None:
         """Receives what a call returned; the network itself comes last, as `naming.OUTPUT`."""
-        raise NotImplementedError
 
     def where(self) -> str:
         """Where the forward stopped, for the note on an error."""
