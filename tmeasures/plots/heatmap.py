@@ -1,20 +1,19 @@
-"""Pictures of results, each a `matplotlib.figure.Figure` of its own: no pyplot, no global state."""
+"""The heat map: a column for each layer, a cell for each activation or feature map."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE
-from tmeasures.results import attribute
-from tmeasures.summaries import layers_of, measured, per_channel
+from tmeasures.plots.common import choose, default_title, label
+from tmeasures.summaries import layers_of, per_channel
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -102,7 +101,7 @@ def heatmap(
 
     if scale not in ("linear", "log"):
         raise ArgumentError(f"scale={scale!r} is not a scale: use 'linear' or 'log'")
-    chosen = _choose(layers_of(tree), measure, layers)
+    chosen = choose(layers_of(tree), measure, layers)
     columns = [_column(name, data, measure) for name, data in chosen.items()]
     first = next(iter(chosen.values()))
     attributes = first[measure].attrs
@@ -117,7 +116,7 @@ def heatmap(
     counts = _draw(axes, columns, norm, cmap)
     _colour_bar(figure, axes, columns, norm, cmap, attributes)
     _legend(figure, counts, norm)
-    text = _title(tree, measure) if title is None else title
+    text = default_title(tree, measure) if title is None else title
     lines = [textwrap.fill(line, int(12 * width)) for line in text.splitlines()]
     figure.suptitle("\n".join(lines), fontsize=10)
     return figure
@@ -152,7 +151,7 @@ def common_limit(
         >>> figures[0].axes[1].get_ylim() == figures[1].axes[1].get_ylim() == (0, limit)
         True
     """
-    chosen = [pair for tree in trees for pair in _choose(layers_of(tree), measure, layers).items()]
+    chosen = [pair for tree in trees for pair in choose(layers_of(tree), measure, layers).items()]
     if not chosen:
         raise ArgumentError("there are no results to find a limit for: give at least one")
     columns = [_column(name, data, measure) for name, data in chosen]
@@ -162,32 +161,6 @@ def common_limit(
 def _fixed_limit(data: xr.Dataset, measure: str) -> float | None:
     """1 for p-values and decisions."""
     return None if data[measure].attrs["kind"] == "value" else 1.0
-
-
-def _choose(
-    layers: dict[str, xr.Dataset], measure: str, patterns: str | Sequence[str] | None
-) -> dict[str, xr.Dataset]:
-    """The layers that have the measure and match a pattern."""
-    having = {name: data for name, data in layers.items() if measure in measured(data)}
-    if not having:
-        there = dict.fromkeys(name for data in layers.values() for name in measured(data))
-        raise ResultError(
-            f"the result has no measure {measure!r}: use one of {', '.join(there) or 'none'}"
-        )
-    if patterns is None:
-        return having
-    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
-    matches = {
-        pattern: [name for name in having if fnmatchcase(name, pattern)] for pattern in wanted
-    }
-    idle = [pattern for pattern, names in matches.items() if not names]
-    if idle or not wanted:
-        raise ResultError(
-            f"no layer with {measure} matches {idle[0] if idle else wanted!r}: use names or "
-            f"patterns of {', '.join(having)}"
-        )
-    chosen = {name for names in matches.values() for name in names}
-    return {name: data for name, data in having.items() if name in chosen}
 
 
 def _column(name: str, data: xr.Dataset, measure: str) -> _Column:
@@ -284,7 +257,7 @@ def _colour_bar(
     columns: Sequence[_Column],
     norm: Normalize,
     cmap: Colormap,
-    attributes: dict[str, str],
+    attributes: Mapping[str, Any],
 ) -> None:
     from matplotlib.cm import ScalarMappable
 
@@ -292,8 +265,7 @@ def _colour_bar(
     above, below = bool((alive > norm.vmax).any()), bool((alive < norm.vmin).any())
     extend = {(1, 1): "both", (1, 0): "max", (0, 1): "min", (0, 0): "neither"}[above, below]
     bar = figure.colorbar(ScalarMappable(norm, cmap), ax=axes, extend=extend, pad=0.02, aspect=30)
-    units = "dimensionless" if attributes["units"] == "1" else attributes["units"]
-    bar.set_label(f"{attributes['long_name']} ({units})")
+    bar.set_label(label(attributes))
 
 
 def _legend(figure: Figure, counts: dict[str, int], norm: Normalize) -> None:
@@ -311,14 +283,4 @@ def _legend(figure: Figure, counts: dict[str, int], norm: Normalize) -> None:
         ncols=len(patches),
         fontsize=8,
         frameon=False,
-    )
-
-
-def _title(tree: xr.DataTree, measure: str) -> str:
-    def read(name: str) -> object:
-        return attribute(tree, name) if name in tree.attrs else "?"
-
-    return (
-        f"{measure} of {read('model')} under {read('transformations')}\n"
-        f"n = {read('n_samples')} samples, m = {read('n_transformations')} transformations"
     )
