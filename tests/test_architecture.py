@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up; a module imports only from lines above its own (or from its own room).
 ROOMS = [
     ["errors"],
-    ["tile", "fields", "allocator", "footprint", "budget"],
+    ["tile", "fields", "allocator", "footprint", "budget", "progress"],
     ["loading"],
     ["samples"],
     ["transformations"],
@@ -37,6 +37,7 @@ ROOMS = [
     ["results", "job"],
     ["run"],
     ["plots"],
+    ["frames"],
     ["__init__"],
     ["demo"],
     ["cli"],

@@ -14,6 +14,7 @@ from tmeasures.errors import (
     TransformationError,
 )
 from tmeasures.fields import Field
+from tmeasures.frames import to_frame
 from tmeasures.measures import Measure, Quantities
 from tmeasures.measures.anova import Anova
 from tmeasures.measures.normalized_variance import NormalizedVariance
@@ -71,6 +72,7 @@ __all__ = [
     "save",
     "scalings",
     "summary",
+    "to_frame",
     "transformations",
     "translations",
     "tune_allocator",

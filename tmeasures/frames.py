@@ -1,0 +1,117 @@
+"""A result as one tidy table: a row for each measure of each activation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tmeasures.errors import ArgumentError
+from tmeasures.fields import STATUS
+from tmeasures.plots.common import choose
+from tmeasures.summaries import layers_of, measured, per_channel
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+By = Literal["unit", "channel"]
+
+
+def to_frame(
+    tree: xr.DataTree,
+    measures: str | Sequence[str] | None = None,
+    *,
+    layers: str | Sequence[str] | None = None,
+    by: By = "unit",
+) -> pd.DataFrame:
+    """A result as a tidy pandas table: one row for each value of each measure.
+
+    Columns: ``layer``, an ordered category in forward order; the position of the unit, one column
+    for each dim that a layer has (``channel``, ``y``, ``x``, ``time``, ``token``, ``unit``, ...,
+    dims of a measure's own such as ``transformation`` before them), missing where the layer lacks
+    the dim; ``measure``, the name of the variable; ``value``, float64, in the measure's own units,
+    decisions as 0 and 1; ``status``, the words of the unit's status bits (``dead``, ``not_finite``,
+    ``tv_below_rounding``, ``sv_below_rounding``), empty where none is set. No row is left out: a
+    value may be NaN or infinite.
+
+    Args:
+        tree: A result of `tmeasures.measure` or `tmeasures.open`.
+        measures: Name or names of variables; None: all of them.
+        layers: Patterns of names of layers (``"conv*"``); None: all of them.
+        by: ``"unit"``: every activation. ``"channel"``: feature maps reduced to a value per channel
+            as `tmeasures.channels` does; other layers as they are.
+
+    Returns:
+        The table, layers in forward order, units in C order. About 25 bytes a row: with three
+        million activations and six variables 0.5 GB and 2 s, so pick measures and layers there.
+
+    Raises:
+        ArgumentError: ``by`` is neither word.
+        ResultError: The tree is not a result, or has no such measure or layer.
+
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU())
+        >>> tree = tm.measure(network, torch.rand(8, 1, 9, 9), tm.rotations(4), measures=["NV"])
+        >>> frame = tm.to_frame(tree, "NV", by="channel")
+        >>> frame.columns.tolist()
+        ['layer', 'channel', 'measure', 'value', 'status']
+        >>> frame[["layer", "channel"]].values.tolist()
+        [['0', 0], ['0', 1], ['1', 0], ['1', 1]]
+        >>> frame.groupby("layer", observed=True).value.median().shape
+        (2,)
+    """
+    import pandas as pd
+
+    if by not in ("unit", "channel"):
+        raise ArgumentError(f"by={by!r} is not a kind of row: use 'unit' or 'channel'")
+    there = layers_of(tree)
+    names = [measures] if isinstance(measures, str) else measures
+    if names is None:
+        names = list(dict.fromkeys(name for data in there.values() for name in measured(data)))
+    chosen = {name: choose(there, name, layers) for name in names}
+    categories = {
+        "layer": pd.CategoricalDtype(list(there), ordered=True),
+        "measure": pd.CategoricalDtype(list(names)),
+        "status": pd.CategoricalDtype(_WORDS),
+    }
+    parts = []
+    for layer, data in there.items():
+        reduced = per_channel(data) if by == "channel" else data
+        for name in names:
+            if layer in chosen[name]:
+                part = pd.DataFrame(_columns(layer, reduced[name], reduced["status"]))
+                parts.append(part.astype(categories))
+    frame = pd.concat(parts, ignore_index=True)
+    frame["status"] = frame["status"].cat.remove_unused_categories()
+    dims = [column for column in frame if column not in ("value", *categories)]
+    whole = {dim: np.int32 for dim in dims if not frame[dim].hasnans}
+    return frame[["layer", *dims, "measure", "value", "status"]].astype(whole)
+
+
+def _columns(layer: str, values: xr.DataArray, status: xr.DataArray) -> dict[str, Any]:
+    """One measure of one layer, row by row; positions may be missing elsewhere, so nullable."""
+    import pandas as pd
+
+    bits = status.broadcast_like(values).transpose(*values.dims).to_numpy().ravel()
+    positions = np.indices(values.shape, np.int32).reshape(values.ndim, -1)
+    none = np.zeros(values.size, bool)
+    return {
+        "layer": pd.Categorical.from_codes(none.astype(np.int8), [layer]),
+        **{
+            str(dim): pd.arrays.IntegerArray(at, none)
+            for dim, at in zip(values.dims, positions, strict=True)
+        },
+        "measure": pd.Categorical.from_codes(none.astype(np.int8), [str(values.name)]),
+        "value": values.to_numpy().ravel().astype(np.float64),
+        "status": pd.Categorical.from_codes(bits.astype(np.int8), _WORDS),
+    }
+
+
+_WORDS = [
+    " ".join(word for word, bit in STATUS.items() if bits & bit)
+    for bits in range(2 * max(STATUS.values()))
+]
+"""What each combination of status bits says."""
