@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import tmeasures as tm
 from tmeasures.errors import ArgumentError, ResultError, TMeasuresError
+from tmeasures.progress import bar
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -188,7 +189,12 @@ def run(
         train, held_out = split(digits, seed)
         networks = {
             name: fit(
-                train, epochs, rotate=name == "augmented", seed=seed, filters=filters, bar=progress
+                train,
+                epochs,
+                rotate=name == "augmented",
+                seed=seed,
+                filters=filters,
+                progress=progress,
             )
             for name in NETWORKS
         }
@@ -239,18 +245,22 @@ def split(digits: Digits, seed: int) -> tuple[Digits, Digits]:
 
 
 def fit(
-    digits: Digits, epochs: int, *, rotate: bool, seed: int, filters: int = 16, bar: bool = False
+    digits: Digits,
+    epochs: int,
+    *,
+    rotate: bool,
+    seed: int,
+    filters: int = 16,
+    progress: bool = False,
 ) -> SimpleConv:
     """A SimpleConv trained on digits, as they are or rotated anew each time they are seen."""
-    from tqdm.auto import tqdm
-
     network = _initial(filters, digits, seed)
     generator = torch.Generator().manual_seed(seed)
     steps = epochs * -(-len(digits.labels) // BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    description = f"training on {'rotated' if rotate else 'upright'} digits"
-    for _ in tqdm(range(epochs), description, unit=" epochs", disable=None if bar else True):
+    title = f"training on {'rotated' if rotate else 'upright'} digits"
+    for _ in bar(title, "epochs", wanted=progress, work=range(epochs)):
         order = torch.randperm(len(digits.labels), generator=generator)
         for chosen in torch.split(order, BATCH):
             images = digits.images[chosen]

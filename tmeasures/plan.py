@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from html import escape
 from math import ceil, isqrt
 
 import torch
@@ -48,6 +49,10 @@ class Pass:
     samples: int
     transformations: int
     columns: int
+
+    def __str__(self) -> str:
+        tile = f"{self.samples} x {self.transformations}"
+        return f"{self.order}-first, tiles of {tile}, keeps {' and '.join(self.statistics)}"
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,13 @@ class Plan:
             1 if p.order == "sample" else ceil(self.m / p.transformations) for p in self.passes
         )
 
+    def tiles(self, number: int) -> int | None:
+        """Tiles of a pass, counted from 0; None where n is unknown."""
+        p = self.passes[number]
+        if self.n is None:
+            return None
+        return ceil(self.n / p.samples) * ceil(self.m / p.transformations)
+
     @property
     def bytes(self) -> int:
         """The most that is taken at once, beside the network and the samples."""
@@ -134,11 +146,7 @@ class Plan:
             lines.append(
                 f"  inputs       {self.inputs:,} through the network, {self.reads:,} reads"
             )
-        for number, p in enumerate(self.passes, 1):
-            lines.append(
-                f"  pass {number}       {p.order}-first, "
-                f"tiles of {p.samples} x {p.transformations}, keeps {' and '.join(p.statistics)}"
-            )
+        lines += [f"  pass {number}       {p}" for number, p in enumerate(self.passes, 1)]
         lines += [
             f"  state        {size(self.state_bytes)}",
             f"  tile         {size(self.tile_bytes)}",
@@ -148,8 +156,13 @@ class Plan:
         ]
         return "\n".join(lines + [f"  why          {reason}" for reason in self.why])
 
+    def __repr__(self) -> str:
+        passes = "1 pass" if len(self.passes) == 1 else f"{len(self.passes)} passes"
+        n = "?" if self.n is None else f"{self.n:,}"
+        return f"<plan of {self.network}: {passes} over {n} x {self.m:,}, {size(self.bytes)}>"
+
     def _repr_html_(self) -> str:
-        return f"<pre>{self}</pre>"
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 def _threads() -> str:

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 
-def bar(total: int | None, description: str, unit: str, wanted: bool) -> Any:
+def bar(
+    description: str,
+    unit: str,
+    *,
+    wanted: bool,
+    work: Iterable[Any] | None = None,
+    total: int | None = None,
+) -> Any:
     """A tqdm bar for terminals and notebooks; silent elsewhere, and where it is not wanted.
 
     Args:
-        total: Units to come, or None where nobody knows.
         description: Text before the bar.
         unit: What is counted.
         wanted: Whether to show it at all.
+        work: What to go through, or None to update the bar by hand.
+        total: Units to come, or None where nobody knows.
     """
     from tqdm.auto import tqdm
 
     return tqdm(
+        work,
         total=total,
         desc=description,
         unit=f" {unit}",

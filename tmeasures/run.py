@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from importlib.metadata import version
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +23,16 @@ from tmeasures.fields import NOT_FINITE
 from tmeasures.job import DEFAULT_MEASURES, Job, enough, feed_for, positive, prepare, probe
 from tmeasures.measures import Measure
 from tmeasures.plan import Pass, Plan, tile_shape
+from tmeasures.progress import bar, share
 from tmeasures.statistics import Order
 from tmeasures.tile import Tile
 from tmeasures.transformations import TransformationSet
 
 if TYPE_CHECKING:
     import xarray as xr
+
+logger = logging.getLogger("tmeasures")
+"""Silent unless the program sets a level: plan, passes and times at INFO."""
 
 
 def measure(
@@ -79,7 +85,8 @@ def measure(
         memory: What state and tile may take, in bytes or as ``"4GiB"``; None: half of what is free.
         device: Where to run; None: where the model is. The model is moved back.
         seed: Of the order of the samples, and of random transformations.
-        progress: Whether to show a bar; never shown where the output is not a terminal.
+        progress: Whether to show a bar with pass, tile, inputs per second and time left, in
+            terminals and notebooks. What else happens is told to the logger ``tmeasures``.
         plan: One that `explain` gave for the same arguments, in place of a new one.
 
     Returns:
@@ -88,6 +95,8 @@ def measure(
 
     Raises:
         TMeasuresError: In one sentence, before the first forward pass where it can be known.
+        KeyboardInterrupt: Ctrl-C, with a note on what is lost. The model is as it was, here and
+            after every other error.
 
     Warns:
         TMeasuresWarning: Activations were NaN or infinite; a wrapper was taken off the model.
@@ -124,12 +133,18 @@ def measure(
         seed=seed,
         plan=plan,
     )
+    logger.info("the plan\n%s", job.plan)
+    for name, why in job.network.left_out.items():
+        logger.info("layer %r is left out: %s", name, why)
     state = engine.start(job.plan, job.network.layers, job.network.device)
     steps = engine.run(job.plan, job.network, job.feed, state)
-    with closing(steps), _bar(job, progress) as bar:
-        ids, found_labels = _consume(steps, bar)
+    shown = bar(job.network.name, "inputs", wanted=progress, total=job.plan.inputs)
+    with closing(steps), shown:
+        ids, found_labels = _consume(steps, job.plan, shown)
     enough(job.measures, len(ids), job.plan.m)  # an iterable data set may end early
+    finishing = time.perf_counter()
     outcomes = engine.finish(state, job.network.layers, job.measures, job.plan.m)
+    logger.info("values of %d layers in %.1f s", len(outcomes), time.perf_counter() - finishing)
     _warn_not_finite(outcomes)
     attributes = _attributes(job, len(ids), time.perf_counter() - started)
     return results.build(
@@ -282,30 +297,47 @@ def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
     return network.layers
 
 
-def _bar(job: Job, progress: bool) -> Any:
-    """A progress bar; tqdm stays silent where ``disable=None`` finds no terminal."""
-    from tqdm.auto import tqdm
-
-    return tqdm(
-        total=job.plan.inputs,
-        desc=f"{job.network.name}: {', '.join(map(str, job.measures))}",
-        unit=" inputs",
-        unit_scale=True,
-        disable=None if progress else True,
-    )
-
-
-def _consume(steps: Generator[Step], bar: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def _consume(
+    steps: Generator[Step], plan: Plan, shown: Any
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Run to the end; ids and labels of the samples in the order they came."""
     ids: list[np.ndarray] = []
     labels: list[np.ndarray] = []
-    for step in steps:
-        if step.number == 0 and step.tile.transformations.start == 0:
-            ids.append(step.tile.ids)
-            if step.tile.labels is not None:
-                labels.append(step.tile.labels)
-        bar.update(step.inputs)
+    done, number = 0, 0
+    try:
+        for tile, step in _counted(steps, plan):
+            number = step.number
+            if number == 0 and step.tile.transformations.start == 0:
+                ids.append(step.tile.ids)
+                if step.tile.labels is not None:
+                    labels.append(step.tile.labels)
+            done += step.inputs
+            shown.set_description(f"{plan.network}, {_where(plan, number)}, {tile}", refresh=False)
+            shown.update(step.inputs)
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(
+            f"stopped in {_where(plan, number)} after {share(done, plan.inputs)}: their sums are "
+            f"lost and there is no result; the model is as it was"
+        )
+        raise
     return np.concatenate(ids), np.concatenate(labels) if len(labels) == len(ids) else None
+
+
+def _counted(steps: Iterable[Step], plan: Plan) -> Iterator[tuple[str, Step]]:
+    """Each step and which tile of its pass it is; logs the passes."""
+    for number, group in groupby(steps, key=lambda step: step.number):
+        logger.info("%s: %s", _where(plan, number), plan.passes[number])
+        started, inputs = time.perf_counter(), 0
+        tiles = plan.tiles(number)
+        for count, step in enumerate(group, 1):
+            inputs += step.inputs
+            yield f"tile {count:,}" + (f"/{tiles:,}" if tiles else ""), step
+        seconds = time.perf_counter() - started
+        logger.info("%d inputs in %.1f s, %.0f a second", inputs, seconds, inputs / seconds)
+
+
+def _where(plan: Plan, number: int) -> str:
+    return f"pass {number + 1}/{len(plan.passes)}"
 
 
 def _warn_not_finite(outcomes: Iterable[Outcome]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from html import escape
 from types import MappingProxyType
 from typing import Any, overload
 
@@ -17,6 +18,7 @@ from tmeasures.errors import TransformationError
 
 Ids = NDArray[np.int64]
 HALF = (torch.float16, torch.bfloat16)
+_SHOWN = 16  # rows of a notebook's table
 
 
 def prepare(batch: Tensor) -> Tensor:
@@ -261,6 +263,18 @@ identity 0; fill 0.0>
     def __repr__(self) -> str:
         """Name, size, ranges of the parameters, index of the identity."""
         return f"<{self.name}: {'; '.join(self._facts())}>"
+
+    def _repr_html_(self) -> str:
+        """What `repr` says, and a table of the first transformations."""
+        cells = [["", "name", *self.parameters]]
+        for index, t in enumerate(self._elements[:_SHOWN]):
+            numbers = (t.parameters.get(key) for key in self.parameters)
+            cells.append([str(index), t.name, *("" if x is None else f"{x:g}" for x in numbers)])
+        if len(self) > _SHOWN:
+            cells.append(["…"] * len(cells[0]))
+        rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in cells)
+        table = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<p>{escape(repr(self))}</p><table>{table}</table>"
 
 
 class Identity(Transformation):
