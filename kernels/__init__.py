@@ -1,6 +1,6 @@
 """The inner loops: numba on the CPU, torch operations on every other device.
 
-A backend is a module with the functions of `Backend`; all take torch tensors and change the state
+A backend is a module with the functions of ``Backend``; all take torch tensors and change the state
 in place, so that a statistic's state has one form everywhere. A tile ``x`` has the shape
 ``(outer, s, t, inner)`` and is C-contiguous: s rows (samples) by t columns (transformations) in the
 layer's own memory order; unit ``(o, u)`` stands at ``o * inner + u`` of every state.

@@ -19,11 +19,14 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up; a module imports only from lines above its own (or from its own room).
 ROOMS = [
     ["errors"],
+    ["hints"],
     ["tile", "fields", "allocator", "footprint", "budget", "progress"],
     ["loading"],
+    ["arrays"],
     ["samples"],
     ["transformations"],
     ["naming"],
+    ["options"],
     ["selection"],
     ["hosts"],
     ["capture"],

@@ -243,7 +243,7 @@ def test_names_and_objects_resolve_and_repeat_once():
         (["NVV"], "did you mean 'NV'"),
         (["anova"], "did you mean 'ANOVA'"),
         ([3], "3 is no measure"),
-        ([], "no measure was given"),
+        ([], "asks for nothing"),
     ],
 )
 def test_unknown_measures_are_errors_that_say_what_is_near(given, says):

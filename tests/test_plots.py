@@ -1,7 +1,8 @@
-"""Pictures of results."""
+"""The heat map, and what the pictures share."""
 
 import sys
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.colors import LogNorm, to_rgb
 from tmeasures import plots, results
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE, Field
+from tmeasures.plots.common import named
 
 VALUES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.2, 0.3, 50.0, 1.0, np.inf, np.nan, 0.35])
 STATUS = np.zeros(12, np.uint8)
@@ -123,19 +125,34 @@ def test_common_limit():
     few = np.repeat([1.0, 2, 3, 4, 5], 20)
     trees = [make({"a": (("unit",), {"NV": value(values)})}) for values in ([1, 2], [*few, 100])]
     alone = [plots.common_limit([tree]) for tree in trees]
-    assert alone == [plots.heatmap(tree).axes[1].get_ylim()[1] for tree in trees]
-    assert alone == pytest.approx([2, 10])
+    assert alone == [plots.heatmap(tree).axes[1].get_ylim() for tree in trees]
+    np.testing.assert_allclose(alone, [(0, 2), (0, 10)])
     together = make(
         {"a": (("unit",), {"NV": value([1, 2])}), "b": (("unit",), {"NV": value([*few, 100])})}
     )
-    expected = plots.heatmap(together).axes[1].get_ylim()[1]
+    expected = plots.heatmap(together).axes[1].get_ylim()
     assert plots.common_limit(iter(trees)) == expected
     assert expected not in alone
-    assert plots.common_limit([example()], "D") == 1
+    assert plots.common_limit([example()], "D") == (0, 1)
     with pytest.raises(ArgumentError, match="no results"):
         plots.common_limit([])
     with pytest.raises(ResultError, match="no layer with NV matches 'x'"):
         plots.common_limit(trees, layers="x")
+
+
+def test_figures_of_their_own_share_a_limit():
+    spans = ([1e-5, 1e-3, 0.2], [1e-2, 1, 30], [-4, 1, 2])
+    trees = [make({"a": (("unit",), {"NV": value(values)})}) for values in spans]
+    for scale, shown in (("log", trees[:2]), ("linear", trees)):
+        limit = plots.common_limit(shown, scale=scale)
+        figures = [plots.heatmap(tree, scale=scale, limit=limit) for tree in shown]
+        found = [figure.axes[1].get_ylim() for figure in figures]
+        np.testing.assert_allclose(found, [limit] * len(shown))
+        assert limit != plots.common_limit(shown[0], scale=scale)
+    one = make({"a": (("unit",), {"NV": value([1e-3, 0.5])})})
+    low, high = plots.common_limit([one, trees[1]], scale="log")
+    assert low == pytest.approx(1.36e-3), "the 1 % quantile of the five values"
+    assert 1 < high <= 30
 
 
 def test_log_scale():
@@ -192,6 +209,159 @@ def test_errors():
         plots.heatmap(example(), scale="sqrt")
     with pytest.raises(ArgumentError, match="limit=0 is not above"):
         plots.heatmap(example(), limit=0)
+    for limit in ("1", (1, 2, 3), np.inf, (None, 1)):
+        with pytest.raises(ArgumentError, match="neither a number nor two"):
+            plots.heatmap(example(), limit=limit)
+    with pytest.raises(ArgumentError, match="above 0"):
+        plots.heatmap(example(), scale="log", limit=(0, 1))
+    for layers in (3, [3], {"a": 1}):
+        with pytest.raises(ArgumentError, match="neither a pattern nor a list"):
+            plots.heatmap(example(), layers=layers)
+
+
+@pytest.mark.parametrize("draw", [plots.heatmap, plots.common_limit])
+def test_what_is_not_a_result(draw):
+    for nothing in ([], {}, iter([])):
+        with pytest.raises(ArgumentError, match="at least one"):
+            draw(nothing)
+    for path in ("a.nc", Path("a.nc"), ["a.nc"], {"a": "a.nc"}):
+        with pytest.raises(ArgumentError, match=r"'a.nc' is a path.* tm\.open\('a.nc'\)"):
+            draw(path)
+    for thing in (None, 3, [3], example()["layers/fc"].to_dataset()):
+        with pytest.raises(ArgumentError, match=r"of type .* is not a result"):
+            draw(thing)
+    with pytest.raises(ResultError, match="not a result"):
+        draw(example()["layers"])
+
+
+def test_names_of_results():
+    def found(trees):
+        return list(named(trees).items())
+
+    one, two = example(), make({"a": (("unit",), {"NV": value([1.0])})})
+    assert found(one) == [("SimpleConv", one)]
+    assert found([one, one, two, one]) == [
+        ("SimpleConv", one),
+        ("SimpleConv 2", one),
+        ("result", two),
+        ("SimpleConv 3", one),
+    ]
+    assert found({"x": one, "y": two}) == [("x", one), ("y", two)]
+
+
+def test_messages_name_few_layers_of_many():
+    tree = make({f"block.{i}.conv": (("unit",), {"NV": value([1.0])}) for i in range(100)})
+    with pytest.raises(ResultError, match=r"of block.7.conv, .* and 95 others$"):
+        plots.heatmap(tree, layers="block.7.cov")
+
+
+def test_a_name_with_brackets_is_a_pattern_that_matches_itself():
+    tree = make(
+        {"a[0]": (("unit",), {"NV": value([1.0])}), "a0": (("unit",), {"NV": value([1.0])})}
+    )
+    assert names(plots.heatmap(tree, layers="a[0]")) == ["a[0] (1)", "a0 (1)"]
+
+
+def other(scale=2.0, layers=("conv", "fc"), **attributes):
+    """Like the example, other values."""
+    found = {"conv": value(np.full((3, 2, 2), 0.1)), "fc": value(VALUES * scale)}
+    return make(
+        {
+            name: (("channel", "y", "x") if name == "conv" else ("unit",), {"NV": found[name]})
+            for name in layers
+        },
+        {"fc": STATUS} if "fc" in layers else {},
+        dict(example().attrs, **attributes),
+    )
+
+
+def test_panels_have_the_same_colours():
+    trees = {"first": example(), "second": other()}
+    before = {name: tree.copy(deep=True) for name, tree in trees.items()}
+    figure = plots.heatmap(trees)
+    assert all(tree.identical(before[name]) for name, tree in trees.items())
+    first, second, bar = figure.axes
+    limit = bar.get_ylim()
+    assert limit == plots.common_limit(trees)
+    for axes, name in ((first, "first"), (second, "second")):
+        alone = plots.heatmap(trees[name], limit=limit).axes[0]
+        for image, expected in zip(axes.images, alone.images, strict=True):
+            np.testing.assert_array_equal(image.get_array(), expected.get_array())
+    assert len(figure.legends) == 1
+    assert legend(figure)[1:] == ["dead: 2", "infinite: 2", "NaN: 2"]
+    assert [axes.get_title("left") for axes in (first, second)] == ["first", "second"]
+
+
+def test_panels_of_the_same_layers_lie_below_each_other():
+    figure = plots.heatmap([example(), other(), other()])
+    figure.draw_without_rendering()
+    boxes = [axes.get_window_extent() for axes in figure.axes[:3]]
+    assert all(upper.y0 > lower.y1 for upper, lower in pairwise(boxes))
+    assert all(box.x0 == pytest.approx(boxes[0].x0, abs=1) for box in boxes)
+    texts = [[text.get_text() for text in axes.get_xticklabels()] for axes in figure.axes[:3]]
+    assert texts == [[], [], ["conv (3)", "fc (12)"]]
+
+
+def test_panels_of_unlike_networks_lie_beside_each_other_with_names_of_their_own():
+    figure = plots.heatmap([example(), other(layers=["fc"], model="Linear")])
+    figure.draw_without_rendering()
+    left, right = (axes.get_window_extent() for axes in figure.axes[:2])
+    assert left.x1 < right.x0
+    assert left.y0 == pytest.approx(right.y0, abs=1)
+    texts = [[text.get_text() for text in axes.get_xticklabels()] for axes in figure.axes[:2]]
+    assert texts == [["conv (3)", "fc (12)"], ["fc (12)"]]
+
+
+def test_panels_too_wide_for_one_row():
+    trees = [
+        make({f"{name}{i}": (("unit",), {"NV": value([0.1, 0.2])}) for i in range(60)})
+        for name in "ab"
+    ]
+    figure = plots.heatmap(trees)
+    figure.draw_without_rendering()
+    upper, lower = (axes.get_window_extent() for axes in figure.axes[:2])
+    assert upper.y0 > lower.y1
+    assert [len(axes.get_xticklabels()) for axes in figure.axes[:2]] == [60, 60]
+
+
+def test_titles_of_panels_say_what_the_title_does_not():
+    def written(*trees):
+        figure = plots.heatmap(trees)
+        panels = [axes.get_title("left").replace("\n", " ") for axes in figure.axes[:-1]]
+        return figure.get_suptitle(), panels
+
+    title, panels = written(example(), other(model="Net", n_samples=50))
+    assert title == "NV under rotations\nm = 16 transformations"
+    assert panels == ["SimpleConv, n = 100 samples", "Net, n = 50 samples"]
+    title, panels = written(example(), other(transformations="scalings"))
+    assert title == "NV of SimpleConv\nn = 100 samples, m = 16 transformations"
+    assert panels == ["SimpleConv under rotations", "SimpleConv 2 under scalings"]
+    title, panels = written(example())
+    assert panels == [""]
+    figure = plots.heatmap({"mine": example()})
+    assert figure.get_suptitle() == title
+    assert figure.axes[0].get_title("left") == "mine"
+
+
+def test_sorted_cells():
+    """From the top: NaN, dead, infinite, outlier, and down to the least."""
+    figure = plots.heatmap(example(), sort=True, limit=0.5)
+    column = cells(figure)[1]
+    for row, kind in enumerate(["NaN", "dead", "infinite", "outlier"]):
+        np.testing.assert_allclose(column[row], to_rgb(plots.COLOURS[kind]))
+    finite = [0.5, 0.4, 0.35, 0.3, 0.3, 0.2, 0.2, 0.1]
+    np.testing.assert_allclose(column[4:], colormaps["viridis"](np.array(finite) / 0.5)[:, :3])
+    axes = figure.axes[0]
+    assert "least at the bottom" in axes.get_ylabel()
+    assert axes.get_yticks().tolist() == [1, 0.5, 0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["0 %", "50 %", "100 %"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_every_format_is_written_without_a_warning(tmp_path, suffix):
+    figure = plots.heatmap({"a": example(), "b": other()}, scale="log", sort=True)
+    figure.savefig(tmp_path / f"a.{suffix}")
+    assert (tmp_path / f"a.{suffix}").stat().st_size > 1000
 
 
 def test_leading_dims_have_to_be_picked():
@@ -204,16 +374,18 @@ def test_leading_dims_have_to_be_picked():
 
 
 @pytest.mark.parametrize("n_layers", [1, 7, 60])
-def test_names_of_layers_do_not_overlap(n_layers):
-    layers = {
-        f"layer{i}.downsample.0": (("unit",), {"NV": value([0.1, 0.2])}) for i in range(n_layers)
-    }
+@pytest.mark.parametrize(
+    "name", ["layer{}.downsample.0", "model.language_model.layers.{}.self_attn.q_proj.lora_A.base"]
+)
+def test_names_of_layers_do_not_overlap(n_layers, name):
+    layers = {name.format(i): (("unit",), {"NV": value([0.1, 0.2])}) for i in range(n_layers)}
     figure = plots.heatmap(make(layers))
     figure.draw_without_rendering()
     axes = figure.axes[0]
+    assert len(set(names(figure))) == n_layers
     boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
-    assert axes.get_window_extent().width > 20 * n_layers, "wide enough to tell columns apart"
+    assert axes.get_window_extent().width > 18 * n_layers, "wide enough to tell columns apart"
     frame = figure.bbox
     assert all(frame.y0 <= box.y0 and frame.x0 <= box.x0 for box in boxes)
     assert not figure.legends[0].get_window_extent().overlaps(axes.xaxis.label.get_window_extent())

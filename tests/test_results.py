@@ -181,7 +181,7 @@ def test_attributes_come_back_as_they_were(tmp_path):
         assert {k: type(v) for k, v in found.items()} == {
             k: float if k == "seconds" else type(v) for k, v in expected.items()
         }
-        with pytest.raises(ResultError, match="no attribute 'sead': use one of format, model"):
+        with pytest.raises(ResultError, match=r"no attribute 'sead'.*use one of format, model"):
             results.attribute(tree, "sead")
 
 
@@ -224,8 +224,11 @@ def test_damaged_values(tmp_path):
 def test_files_that_are_not_ours(tmp_path):
     with pytest.raises(ResultError, match="there is no file"):
         results.open(tmp_path / "none.nc")
-    with pytest.raises(ResultError, match="there is no file"):
+    with pytest.raises(ResultError, match="is a folder"):
         results.open(tmp_path)
+    results.save(example(), tmp_path / "rotation.nc")
+    with pytest.raises(ResultError, match=r"did you mean 'rotation\.nc'"):
+        results.open(tmp_path / "rotatoin.nc")
     (tmp_path / "text.nc").write_text("not a result")
     with pytest.raises(ResultError, match="not a result"):
         results.open(tmp_path / "text.nc")
@@ -480,7 +483,7 @@ def test_channels_errors():
     tree = build([(layer("a", (2, 2), ("channel", "x")), {"NV": value(np.ones((2, 2)))})])
     with pytest.raises(ResultError, match=r"layer 'a' has no TV and no SV.*measure with"):
         results.channels(tree, "ratio")
-    with pytest.raises(ArgumentError, match=r"'median'.*use 'mean' or 'ratio'"):
+    with pytest.raises(ArgumentError, match=r"'median'.*give 'mean' or 'ratio'"):
         results.channels(tree, "median")
     with pytest.raises(ResultError, match="not a result"):
         results.channels(xr.DataTree())

@@ -610,8 +610,8 @@ def test_peak_does_not_grow_with_n(memory):
         ({"transformations": None}, "NV needs at least 2 transformations and there is 1"),
         ({"measures": "XV"}, "measure 'XV' is unknown"),
         ({"layers": "conv"}, "conv"),
-        ({"batch_size": 0}, "batch_size=0 is no size"),
-        ({"transformations": tm.rotations(4)[1]}, "a single transformation"),
+        ({"batch_size": 0}, "batch_size=0 cannot be used"),
+        ({"transformations": tm.rotations(4)[1]}, "the single <rotation 90°>"),
         ({"transformations": 3}, "transformations is 3"),
         ({"input": "image"}, "names a key"),
         ({"preprocess": lambda x: x[:1]}, "preprocess returned 1 inputs for 2"),
@@ -619,8 +619,8 @@ def test_peak_does_not_grow_with_n(memory):
         ({"transformations": [lambda x: x[1:], lambda x: x]}, "batch"),
         ({"transformations": [abs, lambda x: x + torch.rand_like(x)]}, "random"),
         ({"model": len}, "torch.nn.Module"),
-        ({"device": "gpu"}, "device='gpu' cannot be used"),
-        ({"device": "cuda:77"}, "device='cuda:77' cannot be used"),
+        ({"device": "gpu"}, "device='gpu' is none"),
+        ({"device": "cuda:77"}, "device='cuda:77' is none"),
     ],
 )
 def test_errors_come_before_work(arguments, says):
@@ -689,7 +689,7 @@ def test_progress_is_silent_away_from_a_terminal_and_counts_inputs_on_one(monkey
         monkeypatch.setattr(sys, "stderr", stream)
         tm.measure(network(), images(), tm.rotations(4), measures="NV", progress=progress)
         text = stream.getvalue()
-        assert ("Sequential: NV" in text and "44.0/44.0" in text) is speaks, text
+        assert ("Sequential, pass 1/1" in text and "44.0/44.0" in text) is speaks, text
 
 
 def test_a_measure_of_ones_own_is_one_class():
@@ -821,8 +821,8 @@ def test_activations_too_large_to_square_are_said_to_be_so():
     [
         ({"measures": tm.NormalizedVariance}, r"give NormalizedVariance\(\)"),
         ({"measures": 5}, "5 is no measure"),
-        ({"plan": "x"}, "plan is a str"),
-        ({"call": "x"}, "call is a str"),
+        ({"plan": "x"}, "plan is 'x'"),
+        ({"call": "x"}, "call is 'x'"),
         ({"preprocess": lambda x: (x, x)}, "preprocess returned a tuple"),
     ],
 )

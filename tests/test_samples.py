@@ -283,12 +283,12 @@ def test_mapping_x_with_y():
     ("data", "message"),
     [
         ({"x": torch.zeros(3), "y": torch.zeros(4)}, "'x': 3, 'y': 4"),
-        ({"x": torch.zeros(3), "y": "abc"}, "'y' are a str"),
+        ({"x": torch.zeros(3), "y": "abc"}, "'y' are 'abc'"),
         ({"x": torch.tensor(1)}, "'x' are a single number"),
-        ({}, "equal first axis"),
+        ({}, "empty mapping"),
         ([{"text": "a"}], "no tensor"),
-        ([{"x": torch.zeros(2), "a": 1}, {"x": torch.zeros(2)}], "cannot be batched"),
-        ([{"x": torch.zeros(2)}, {"x": torch.zeros(3)}], "'x' have unequal shapes"),
+        ([{"x": torch.zeros(2), "a": 1}, {"x": torch.zeros(2)}], r"keys .*'a'"),
+        ([{"x": torch.zeros(2)}, {"x": torch.zeros(3)}], "unequal shapes under 'x'"),
     ],
 )
 def test_bad_mappings(data, message):
@@ -577,7 +577,7 @@ def test_seed_and_size_out_of_range():
     with pytest.raises(ArgumentError, match="seed"):
         read(torch.zeros(3), seed=-1)
     for data in (torch.zeros(3), Rows(3), Flow(3)):
-        with pytest.raises(ArgumentError, match="batch size is 0"):
+        with pytest.raises(ArgumentError, match="batch_size=0"):
             read(data).batches(0)
 
 
@@ -598,14 +598,30 @@ def test_seed_and_size_out_of_range():
         (NoLength(), "without a length"),
         (DataLoader(NoLength(), batch_sampler=[[0]]), "without a length"),
         ((i for i in range(3)), "generator"),
-        ("images", "str"),
-        (3, "int"),
-        (None, "NoneType"),
+        ("images", "the path 'images'"),
+        (3, "are 3"),
+        (None, "are None"),
+        (Rows, "the class Rows"),
     ],
 )
 def test_what_cannot_be_read(data, message):
     with pytest.raises(SampleError, match=message):
         read(data)
+
+
+def test_a_pair_of_inputs_and_labels_may_be_a_list():
+    x, y = torch.rand(5, 2), torch.arange(5)
+    ids, inputs, labels = everything(read([x, y]))
+    np.testing.assert_array_equal(labels, ids)
+    assert torch.equal(inputs, x[torch.as_tensor(ids)])
+
+
+def test_items_of_unequal_shapes_are_named_by_their_place_in_the_data_set():
+    shapes = [(1,)] * 20
+    shapes[13] = (2,)
+    for data in (Rows(20, lambda i: torch.zeros(shapes[i])), [torch.zeros(s) for s in shapes]):
+        with pytest.raises(SampleError, match=r"samples (\d+ and 13|13 and \d+) have"):
+            list(read(data).batches(7))
 
 
 def of_shapes(*shapes):
@@ -641,7 +657,7 @@ def test_items_that_make_no_batch(data, message):
 
 def test_images_of_pillow():
     image = pytest.importorskip("PIL.Image")
-    with pytest.raises(SampleError, match=r"PIL\.Image\.Image cannot be batched.*convert"):
+    with pytest.raises(SampleError, match=r"PIL\.Image\.Image cannot be batched.*ToTensor"):
         read([image.new("L", (4, 4))] * 2).first()
 
 

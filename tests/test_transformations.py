@@ -1,5 +1,7 @@
 """Affine sets: directions, fills, exact cases, products, inverses, masks, gradients, dtypes."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -337,7 +339,7 @@ def test_the_result_is_not_the_batch():
         (torch.zeros(2, 4), rotations(), r"found items of shape \(4,\)"),
         (torch.zeros(2, 4, 4), rotations(fill=(1, 2, 3)), "fill for 3 channels"),
         (torch.zeros(2, 4, 4, 4), rotations(fill=(1, 2, 3)), "fill for 3 channels"),
-        (np.zeros((2, 4, 4)), rotations(), "found ndarray"),
+        (np.zeros((2, 4, 4)), rotations(), "found a numpy.ndarray"),
     ],
 )
 def test_inputs_that_are_no_images(batch, s, found):
@@ -387,7 +389,7 @@ def test_bad_arguments(make):
     with pytest.raises(TransformationError) as caught:
         make()
     assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith("found")
+    assert re.search("expected|cannot be used", str(caught.value))
 
 
 def test_shifts_far_out_of_the_frame():

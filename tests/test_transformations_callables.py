@@ -1,6 +1,7 @@
 """Sets of callables, the identity, products of any sets, and what all sets share."""
 
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -103,8 +104,8 @@ def test_inverses():
     [
         (lambda x: x[:1], "batch", "'bad' turns a batch of 2 into shape"),
         (lambda x: x.sum(), "batch", "'bad' turns a batch of 2 into shape"),
-        (lambda x: None, "batch", "'bad' returns NoneType"),
-        (lambda x: [x], "item", "'bad' returns list"),
+        (lambda x: None, "batch", "'bad' returns None"),
+        (lambda x: [x], "item", "'bad' returns a list"),
         (lambda x: x.mul_(2), "batch", "'bad' changes its input in place"),
         (torch_noise, "batch", "'bad' gives two results for one input.*random=True"),
         (python_noise, "item", "'bad' gives two results for one input.*random=True"),
@@ -130,6 +131,54 @@ def test_check_passes_nan_and_random_ones():
     transformations([lambda x: x / 0 * 0]).check(images(2, 3))
     transformations([torch_noise], random=True).check(images(2, 3))
     transformations([torch.neg]).check(torch.zeros(2, 3, dtype=torch.uint8))
+
+
+class Blur:
+    """Transformations such as those of torchvision are objects."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __call__(self, x):
+        return x * self.size
+
+
+def scaled(x, by, offset=0):
+    return x * by + offset
+
+
+def test_names_are_those_of_functions_classes_and_partials_and_differ():
+    callables = [
+        scaled,
+        Blur(3),
+        Blur(5),
+        partial(scaled, by=2),
+        partial(scaled, 3, offset=torch.zeros(4)),
+        partial(lambda x, by: x, by=1),
+        lambda x: x,
+        scaled,
+        rotations(4)[1],
+        torch.nn.ReLU(),
+    ]
+    assert transformations(callables).names == [
+        "scaled",
+        "Blur",
+        "Blur#1",
+        "scaled(by=2)",
+        "scaled(3, offset=Tensor)",
+        "lambda(by=1)",
+        "t6",
+        "scaled#1",
+        "rotation 90°",
+        "ReLU",
+    ]
+
+
+def test_a_callable_that_raises_in_the_check_is_named_and_its_error_kept():
+    s = transformations([lambda x: x, lambda x: x.rotate(45)])
+    with pytest.raises(TransformationError, match=r"'t1' fails on a batch.*no attribute") as caught:
+        s.check(images(2, 3))
+    assert isinstance(caught.value.__cause__, AttributeError)
 
 
 @pytest.mark.parametrize(

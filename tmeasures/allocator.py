@@ -19,9 +19,10 @@ def tune_allocator() -> bool:
     Returns:
         Whether the allocator took both settings; False where the C library is not glibc.
 
-    >>> import tmeasures as tm
-    >>> isinstance(tm.tune_allocator(), bool)
-    True
+    Example:
+        >>> import tmeasures as tm
+        >>> isinstance(tm.tune_allocator(), bool)
+        True
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -39,7 +39,7 @@ def memory_limit(memory: int | str | None, device: torch.device) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]I?|)B?\s*", str(memory).upper())
     if found is None or float(found[1]) <= 0:
         raise ArgumentError(
-            f"memory={memory!r} is no size: give bytes as a positive number or a text like '4GiB'"
+            f"memory={memory!r} is no size: give bytes as a positive number, or a text like '4GiB'"
         )
     return int(float(found[1]) * _UNITS[found[2]])
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tmeasures import footprint, naming
-from tmeasures.errors import ArgumentError, ModelError, warn
+from tmeasures import footprint, hints, naming
+from tmeasures.errors import ArgumentError, ModelError, TMeasuresError, warn
 from tmeasures.hosts import Arrays, Host, Modules, Run
 from tmeasures.naming import Call, Function, Key, Node, Result, Trace
-from tmeasures.selection import Activations, Layer, Layers, Layout, Options, Selection, Site, select
+from tmeasures.options import Activations, Layers, Layout, Options
+from tmeasures.selection import Layer, Selection, Site, select
 from tmeasures.tile import Inputs, length
 
 __all__ = ["Layer", "Network", "Probe", "Receive"]
@@ -98,13 +100,10 @@ class Network:
         self._host: Host
         if isinstance(model, nn.Module):
             self._host = Modules(model, call, device)
-        elif callable(getattr(model, "run", None)):
+        elif callable(getattr(model, "run", None)) and not isinstance(model, type):
             self._host = Arrays(model, call, device)
         else:
-            raise ArgumentError(
-                f"model is a {type(model).__name__}; expected a torch.nn.Module, or an object with "
-                "a method run(batch) that returns a mapping from names to arrays"
-            )
+            raise ArgumentError(f"model is {hints.called(model)}; {_model_advice(model)}")
         self.device, self.dtype, self.name = self._host.device, self._host.dtype, self._host.name
         self.layers: list[Layer] = []
         self.left_out: dict[str, str] = {}
@@ -131,7 +130,9 @@ class Network:
 
         Raises:
             ArgumentError: A pattern matches nothing, or a layout has the wrong length.
-            ModelError: A layer that was named, or every layer, cannot be measured.
+            ModelError: The network raised, which is then the cause; or a layer that was named, or
+                every layer, cannot be measured.
+            MemoryLimitError: Not even two or three inputs fit the memory.
 
         Warns:
             TMeasuresWarning: A normalisation uses the batch it is in.
@@ -147,8 +148,9 @@ class Network:
             module = self._host.nodes[path].module if path in self._host.nodes else None
             if isinstance(module, _BatchNorm) and module.running_mean is None:
                 warn(
-                    f"layer {path or 'output'!r} has no running statistics: its values depend on "
-                    "the other inputs in the batch, in evaluation too"
+                    f"layer {path or 'output'!r} has no running statistics, so that its values "
+                    "depend on the other inputs in the batch; train it with "
+                    "track_running_stats=True, or leave it out with layers="
                 )
         results = [result for call in two.calls.values() for result in call.results.values()]
         largest = max((result.nbytes // 2 for result in results), default=0)
@@ -182,8 +184,22 @@ class Network:
             except Exception:  # The dispatch mode may be what failed; if not, it fails again.
                 pass
         run = _Tracing(self._host.nodes, self._options)
-        self._host.execute(inputs, run)
+        what = f"a forward pass of {length(inputs)} inputs"
+        try:
+            with hints.within_memory(what, "give smaller ones, or a device= with more memory"):
+                self._host.execute(inputs, run)
+        except TMeasuresError:
+            raise
+        except Exception as error:
+            raise self._refusal(inputs, run, error) from error
         return run.trace, None
+
+    def _refusal(self, inputs: Inputs, run: _Tracing, error: Exception) -> ModelError:
+        path = run.stopped()
+        node = self._host.nodes.get(path)
+        module = node.module if node else None
+        where = run.where(type(module).__name__ if module else self.name)
+        return hints.refusal(where, module, run.given.get(path), inputs, error)
 
 
 class _Tracing(Run):
@@ -195,11 +211,14 @@ class _Tracing(Run):
         self._nodes = nodes
         self._options = options
         self._tensors: dict[int, tuple[weakref.ref[Tensor], int, tuple[Key, str]]] = {}
+        self.given: dict[str, hints.Shown] = {}
 
-    def begin(self, path: str) -> None:
+    def begin(self, path: str, given: Sequence[object] = ()) -> None:
         callers = {caller for caller, _ in self.running if path in self._nodes[caller].inside}
         self.trace.parents.update(callers)
-        super().begin(path)
+        if given and isinstance(given[0], Tensor):
+            self.given[path] = tuple(given[0].shape), given[0].dtype
+        super().begin(path, given)
 
     def returned(self, key: Key, output: object) -> None:
         found = {
@@ -266,6 +285,21 @@ class _Measurement(Run):
             )
         # Detached: the model may have turned gradients on.
         return tensor.detach().movedim(site.axis, 0)
+
+
+def _model_advice(model: Any) -> str:
+    """What to give in place of something that is no model."""
+    if isinstance(model, type):
+        return f"give an object of it, such as {model.__name__}(...)"
+    if isinstance(model, str | os.PathLike):
+        return (
+            "build the network and give it the weights, say "
+            f"network.load_state_dict(torch.load({str(model)!r}, weights_only=True))"
+        )
+    if isinstance(model, Mapping):
+        return "build the network and give it these weights by network.load_state_dict"
+    expected = "expected a torch.nn.Module, or an object with run(batch) that returns {name: array}"
+    return expected + ("; put the function in such a run" if callable(model) else "; give one")
 
 
 def _unlike(name: str, found: str, expected: str) -> ModelError:

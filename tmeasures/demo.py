@@ -1,6 +1,7 @@
 """The demo: a network that saw rotated digits becomes invariant to rotation, and here is where.
 
-Also an example of the whole library: `compare` measures, the rest makes something worth measuring.
+Also an example of the whole library: ``compare`` measures, the rest makes something worth
+measuring.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,6 +37,9 @@ NETWORKS = ("plain", "augmented")
 
 CLEAR = 1.25
 """Two median NV whose ratio is below this are called alike."""
+
+FILTERS = 16
+"""Of the first convolution."""
 
 BATCH = 64
 RATE = 3e-3
@@ -156,14 +161,15 @@ def run(
     *,
     seed: int = 0,
     epochs: int = EPOCHS,
-    filters: int = 16,
+    filters: int = FILTERS,
     progress: bool = True,
 ) -> Report:
     """Train SimpleConv on digits twice, without and with rotations, measure both, and compare.
 
-    Writes the results ``plain.nc`` and ``augmented.nc`` and their heat maps ``plain.png`` and
-    ``augmented.png``, whose colours mean the same. The same arguments give the same numbers on the
-    same machine.
+    Writes the results ``plain.nc`` and ``augmented.nc``, the pictures ``heatmap.png`` and
+    ``lines.png`` of both, and, for the command line to measure again, the held-out digits
+    ``digits.npz`` and the weights ``plain.pt`` and ``augmented.pt`` for `network`. The same
+    arguments give the same numbers on the same machine.
 
     Args:
         out: Folder for the files; made where it is missing.
@@ -207,7 +213,7 @@ def run(
         invariance,
         dict(zip(summary.layer.values.tolist(), summary.n_units.values.tolist(), strict=True)),
         conclusion(invariance),
-        write(trees, folder),
+        (*write(trees, folder), *keep(networks, held_out, folder)),
         epochs,
         time.perf_counter() - started,
     )
@@ -250,7 +256,7 @@ def fit(
     *,
     rotate: bool,
     seed: int,
-    filters: int = 16,
+    filters: int = FILTERS,
     progress: bool = False,
 ) -> SimpleConv:
     """A SimpleConv trained on digits, as they are or rotated anew each time they are seen."""
@@ -338,17 +344,37 @@ def conclusion(invariance: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def write(trees: Mapping[str, xr.DataTree], folder: Path) -> tuple[Path, ...]:
-    """Save each result, and a heat map of its NV with colours common to all."""
-    limit = tm.plots.common_limit(trees.values(), "NV")
-    files = []
+    """Save each result, and pictures of the NV of both."""
     for name, tree in trees.items():
         tm.save(tree, folder / f"{name}.nc")
-        n, m = tree.attrs["n_samples"], tree.attrs["n_transformations"]
-        title = f"NV of SimpleConv ({name}) under {m} rotations of {n} digits"
-        figure = tm.plots.heatmap(tree, "NV", limit=limit, title=title)
-        figure.savefig(folder / f"{name}.png")
-        files += [folder / f"{name}.nc", folder / f"{name}.png"]
-    return tuple(files)
+    first = trees[NETWORKS[0]]
+    n, m = first.attrs["n_samples"], first.attrs["n_transformations"]
+    title = f"NV of SimpleConv under {m} rotations of {n} digits"
+    pictures = {
+        "heatmap.png": tm.plots.heatmap(trees, "NV", title=title),
+        "lines.png": tm.plots.layer_lines(trees, "NV", statistic="median", title=title),
+    }
+    for file, figure in pictures.items():
+        figure.savefig(folder / file)
+    return tuple(folder / file for file in (*(f"{name}.nc" for name in trees), *pictures))
+
+
+def keep(networks: Mapping[str, nn.Module], digits: Digits, folder: Path) -> tuple[Path, ...]:
+    """Save the weights of each network, and the digits that they were measured on."""
+    for name, trained in networks.items():
+        torch.save(trained.state_dict(), folder / f"{name}.pt")
+    np.savez_compressed(folder / "digits.npz", images=digits.images, labels=digits.labels)
+    return (*(folder / f"{name}.pt" for name in networks), folder / "digits.npz")
+
+
+def network() -> SimpleConv:
+    """The demo's network, untrained, for ``--model tmeasures.demo:network``.
+
+    Example:
+        >>> network()(torch.rand(2, 1, 16, 16)).shape
+        torch.Size([2, 10])
+    """
+    return SimpleConv(FILTERS, (1, 16, 16), 10)
 
 
 def _initial(filters: int, digits: Digits, seed: int) -> SimpleConv:

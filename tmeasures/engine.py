@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tmeasures.budget import size
 from tmeasures.capture import Layer, Network
 from tmeasures.fields import (
     DEAD,
@@ -17,6 +19,7 @@ from tmeasures.fields import (
     TV_BELOW_ROUNDING,
     Field,
 )
+from tmeasures.hints import within_memory
 from tmeasures.inputs import Feed
 from tmeasures.measures import Measure, Quantities
 from tmeasures.plan import Pass, Plan
@@ -63,7 +66,9 @@ def start(plan: Plan, layers: Sequence[Layer], device: torch.device) -> State:
             for name in p.statistics
         }
 
-    return {layer.name: statistics(layer) for layer in layers}
+    advice = f"name fewer layers, or give a memory= below {size(plan.bytes)} for less state"
+    with within_memory(f"the state, {size(plan.state_bytes)}", advice):
+        return {layer.name: statistics(layer) for layer in layers}
 
 
 def run(plan: Plan, network: Network, feed: Feed, state: State) -> Generator[Step]:
@@ -71,11 +76,19 @@ def run(plan: Plan, network: Network, feed: Feed, state: State) -> Generator[Ste
 
     The network is under hooks until the generator ends or is closed.
     """
+    less = f", a memory= below {size(plan.bytes)}"
     with network.session():
         for number, p in enumerate(plan.passes):
-            for tile in feed.tiles(p.order, p.samples, p.transformations):
-                _fold(network, tile, p, state)
-                yield Step(number, tile)
+            with _memory_of(p, less):
+                for tile in feed.tiles(p.order, p.samples, p.transformations):
+                    _fold(network, tile, p, state)
+                    yield Step(number, tile)
+
+
+def _memory_of(p: Pass, less: str = "") -> AbstractContextManager[None]:
+    s, t = p.samples, p.transformations
+    what = f"a tile of {s} samples x {t} transformations, {s * t} inputs"
+    return within_memory(what, f"give batch_size={max(1, s * t // 2)}{less}, or smaller inputs")
 
 
 def _fold(network: Network, tile: Tile[Inputs], p: Pass, state: State) -> None:
@@ -91,7 +104,7 @@ def _fold(network: Network, tile: Tile[Inputs], p: Pass, state: State) -> None:
 
 def walk(network: Network, feed: Feed, p: Pass) -> Generator[Tile[dict[str, Tensor]]]:
     """The tiles of one pass with copies of all layers' values."""
-    with network.session():
+    with network.session(), _memory_of(p):
         for tile in feed.tiles(p.order, p.samples, p.transformations):
             shape = (len(tile.samples), len(tile.transformations))
             values: dict[str, Tensor] = {}
@@ -118,6 +131,7 @@ class Outcome:
     status: np.ndarray
 
 
+@within_memory("the results", "name fewer layers, or take activations='pooled'")
 def finish(
     state: State, layers: Sequence[Layer], measures: Sequence[Measure], m: int
 ) -> list[Outcome]:

@@ -25,11 +25,11 @@ class TransformationError(TMeasuresError, ValueError):
 
 
 class ModelError(TMeasuresError, RuntimeError):
-    """The network did something that the probe did not see, or cannot be measured."""
+    """The network refuses inputs, did what the probe did not see, or has no layer to measure."""
 
 
 class MemoryLimitError(TMeasuresError, ValueError):
-    """No plan fits the memory allowed."""
+    """No plan fits the memory allowed, or a run took more than there is."""
 
 
 class ResultError(TMeasuresError, ValueError):

@@ -41,9 +41,10 @@ class Field:
         double: Keep float64 also for float32 networks. p-values always are.
         attributes: More attributes of the variable, such as the level of a test.
 
-    >>> import numpy as np, tmeasures as tm
-    >>> tm.Field(np.array([0.5, 2.0]), "1", "normalized variance", "Quiroga (2020)").kind
-    'value'
+    Example:
+        >>> import numpy as np, tmeasures as tm
+        >>> tm.Field(np.array([0.5, 2.0]), "1", "normalized variance", "Quiroga (2020)").kind
+        'value'
     """
 
     values: np.ndarray

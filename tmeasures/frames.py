@@ -44,8 +44,8 @@ def to_frame(
             as `tmeasures.channels` does; other layers as they are.
 
     Returns:
-        The table, layers in forward order, units in C order. About 25 bytes a row: with three
-        million activations and six variables 0.5 GB and 2 s, so pick measures and layers there.
+        The table, layers in forward order, units in C order. About 25 bytes a row, that is 0.5 GB
+        and 2 s for three million activations and six variables, so pick measures and layers there.
 
     Raises:
         ArgumentError: ``by`` is neither word.

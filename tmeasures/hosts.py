@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from torch.utils.dlpack import from_dlpack
 
 from tmeasures import naming
 from tmeasures.errors import ArgumentError, ModelError, TMeasuresError, warn
+from tmeasures.hints import called, within_memory
 from tmeasures.naming import OUTPUT, Key, Node
 from tmeasures.tile import Inputs
 
@@ -27,10 +28,10 @@ class Run(ABC):
     def __init__(self) -> None:
         self.running: list[Key] = []
         self._counts: Counter[str] = Counter()
-        self._ended = ""
+        self.ended = ""
 
-    def begin(self, path: str) -> None:
-        """A module is called."""
+    def begin(self, path: str, given: Sequence[object] = ()) -> None:
+        """A module is called with these positional arguments."""
         self.running.append((path, self._counts[path]))
         self._counts[path] += 1
 
@@ -40,20 +41,23 @@ class Run(ABC):
             self.running.pop()
         if path:
             self.returned(self.running[-1], output)
-            self._ended = path
+            self.ended = path
         self.running.pop()
 
     @abstractmethod
     def returned(self, key: Key, output: object) -> None:
         """Receives what a call returned; the network itself comes last, as `naming.OUTPUT`."""
 
-    def where(self) -> str:
-        """Where the forward stopped, for the note on an error."""
-        path = self.running[-1][0] if self.running else ""
-        if path:
-            return f"raised while layer {path!r} was running"
-        last = f"after layer {self._ended!r}" if self._ended else "before any layer returned"
-        return f"raised in the network's own forward, {last}"
+    def stopped(self) -> str:
+        """The path of the innermost module that was running when the forward stopped."""
+        return self.running[-1][0] if self.running else ""
+
+    def where(self, kind: str = "") -> str:
+        """Where the forward stopped; ``kind`` is the class of the module that was running."""
+        kind = f" ({kind})" if kind else ""
+        if path := self.stopped():
+            return f"layer {path!r}{kind}"
+        return f"the network{kind}" + (f", after layer {self.ended!r}," if self.ended else "")
 
 
 class Host(Protocol):
@@ -112,7 +116,8 @@ class Modules:
             origin = next((tensor.device for tensor in _tensors(self._model)), self.device)
             if origin != self.device:
                 stack.callback(self._model.to, origin)
-                self._model.to(self.device)
+                with within_memory(f"the network on {self.device}", "give another device="):
+                    self._model.to(self.device)
             modules = list(self._model.modules())
             for module in modules:
                 if naming.is_compiled(module):
@@ -140,14 +145,14 @@ class Modules:
                 run.returned(OUTPUT, self._call(self._model, inputs))
         except Exception as error:
             if not isinstance(error, TMeasuresError):
-                error.add_note(run.where())
+                error.add_note(f"raised in {run.where().rstrip(',')}")
             raise
         finally:
             self._run = None
 
-    def _begin(self, path: str, *_: object) -> None:
+    def _begin(self, path: str, module: nn.Module, args: tuple[object, ...]) -> None:
         if self._run:
-            self._run.begin(path)
+            self._run.begin(path, args)
 
     def _end(self, path: str, module: nn.Module, args: object, output: object) -> None:
         if self._run:
@@ -225,8 +230,8 @@ class Arrays:
         arrays = self._call(self._model, batch)
         if not isinstance(arrays, Mapping):
             raise ModelError(
-                f"{self.name}.run returned a {type(arrays).__name__}; expected a mapping from "
-                "names to arrays"
+                f"{self.name}.run returned {called(arrays)}; expected a mapping from names to "
+                "arrays: return {'output': array}"
             )
         for name, array in arrays.items():
             if array is not None:
@@ -248,7 +253,10 @@ def _unwrapped(model: nn.Module) -> nn.Module:
             )
         else:
             return model
-        warn(f"model is wrapped in {wrapper}; the {type(inner).__name__} inside is measured")
+        warn(
+            f"model is wrapped in {wrapper}, and the {type(inner).__name__} inside is measured; "
+            "pass that one to silence this"
+        )
         model = inner
 
 
@@ -285,11 +293,11 @@ def _available(device: torch.device | str) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         there = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         there += ["mps"] * torch.backends.mps.is_available()
         raise ArgumentError(
-            f"device={str(device)!r} cannot be used, this torch has {', '.join(['cpu', *there])}; "
+            f"device={str(device)!r} is none that can be used here ({', '.join(['cpu', *there])}); "
             "name one of these, or leave device= out to run where the model is"
         ) from error
     return found
@@ -320,5 +328,6 @@ def _tensor(name: str, array: Any) -> Tensor:
         return torch.from_numpy(values)
     except TypeError as error:
         raise ModelError(
-            f"layer {name!r} is an array of dtype {values.dtype}; return numbers"
+            f"layer {name!r} is an array of dtype {values.dtype}, which torch lacks; return "
+            "floating numbers"
         ) from error

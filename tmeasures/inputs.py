@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tmeasures.errors import ArgumentError
+from tmeasures.errors import ArgumentError, TMeasuresError
+from tmeasures.hints import called, near, reason, shown
 from tmeasures.samples import Samples
 from tmeasures.statistics import Order
 from tmeasures.tile import Inputs, Tile, length
@@ -63,7 +64,16 @@ class Feed:
 
     def probe(self, count: int) -> Inputs:
         """The first sample under the first transformation, ``count`` times."""
-        return self._inputs(*self._pick(np.zeros(count, np.int64)), range(1))
+        inputs, ids = self._pick(np.zeros(count, np.int64))
+        try:
+            return self._inputs(inputs, ids, range(1))
+        except TMeasuresError:
+            raise
+        except Exception as error:
+            raise ArgumentError(
+                f"preprocess= failed on {shown(inputs)} ({reason(error)}); give a function of a "
+                "batch of tensors that returns such a batch"
+            ) from error
 
     def check(self) -> None:
         """Try the transformations on a few samples: errors come before work."""
@@ -92,14 +102,14 @@ class Feed:
             made = self.preprocess(made)
             if not isinstance(made, (Tensor, Mapping)):
                 raise ArgumentError(
-                    f"preprocess returned a {type(made).__name__}; return a tensor, or a mapping "
-                    f"of what the network takes"
+                    f"preprocess returned {called(made)}; return a tensor, or a mapping of what "
+                    "the network takes"
                 )
             made = made if isinstance(made, Tensor) else dict(made)
             if length(made) != count:
                 raise ArgumentError(
-                    f"preprocess returned {length(made)} inputs for {count}; return as many as "
-                    f"it gets"
+                    f"preprocess returned {length(made)} inputs for {count}; return as many as it "
+                    "gets, in a first axis"
                 )
         if self.dtype is None:
             return made
@@ -138,8 +148,8 @@ def transformed_key(inputs: Inputs, wanted: str | None, transforming: bool) -> s
     if wanted is not None:
         if wanted not in inputs:
             raise ArgumentError(
-                f"input={wanted!r} is no key of the samples, which have {', '.join(inputs)}; name "
-                f"one of these"
+                f"input={wanted!r} is no key of the samples, which have {', '.join(inputs)}"
+                f"{near(wanted, inputs)}; name one of these"
             )
         return wanted
     images = [key for key, value in inputs.items() if _is_image(value)]

@@ -13,15 +13,27 @@ from torch import Tensor
 from tmeasures.budget import memory_limit
 from tmeasures.capture import Network, Probe
 from tmeasures.errors import ArgumentError
+from tmeasures.hints import called, near, whole
 from tmeasures.inputs import Feed, transformed_key
 from tmeasures.measures import Measure, Quantities, resolve
 from tmeasures.plan import Plan, Problem, check, choose
 from tmeasures.samples import read
 from tmeasures.statistics import QUANTITIES
-from tmeasures.transformations import Transformation, TransformationSet, identity
+from tmeasures.transformations import (
+    Transformation,
+    TransformationSet,
+    combined,
+    flips,
+    identity,
+    rotations,
+    scalings,
+    translations,
+)
 from tmeasures.transformations import transformations as of_callables
 
 DEFAULT_MEASURES = ("TV", "SV", "NV", "ANOVA")
+
+_SETS = (combined, flips, identity, rotations, scalings, translations)
 
 
 @dataclass(frozen=True)
@@ -59,11 +71,11 @@ def prepare(
     chosen = resolve(measures)
     for name, value in (("call", call), ("preprocess", preprocess)):
         if value is not None and not callable(value):
-            raise ArgumentError(f"{name} is a {type(value).__name__}; give a function, or None")
+            raise ArgumentError(f"{name} is {called(value)}; give a function, or None")
     if plan is not None and not (batch_size is memory is None):
         raise ArgumentError("plan= says how large tiles are; leave batch_size= and memory= out")
     if batch_size is not None:
-        batch_size = positive("batch_size", batch_size)
+        batch_size = whole("batch_size", batch_size)
     network = Network(
         model, layers=layers, activations=activations, layout=layout, call=call, device=device
     )
@@ -125,7 +137,7 @@ def enough(measures: Iterable[Measure], n: int | None, m: int) -> None:
         if n is not None and n < least_n:
             raise ArgumentError(
                 f"{measure.short} needs at least {least_n} samples and there "
-                f"{'is' if n == 1 else 'are'} {n}; give more, or leave the measure out"
+                f"{'is' if n == 1 else 'are'} {n}; give more samples, or leave the measure out"
             )
 
 
@@ -180,16 +192,23 @@ def _transformations(given: Any) -> TransformationSet:
         return identity()
     if isinstance(given, TransformationSet):
         return given
-    if isinstance(given, Iterable) and not isinstance(given, (str, Mapping, Tensor)):
+    several = isinstance(given, Iterable) and not isinstance(given, (str, Mapping, Tensor))
+    if several and not callable(given):
         given = list(given)
         if given and all(isinstance(t, Transformation) for t in given):
             return TransformationSet("transformations", given)
         return of_callables(given)
-    what = "a single transformation" if isinstance(given, Transformation) else repr(given)
-    raise ArgumentError(
-        f"transformations is {what}; give a set such as tm.rotations(16), a list of callables, or "
-        f"None"
-    )
+    advice = "give a set such as tm.rotations(16), a list of callables, or None"
+    what = called(given)
+    if isinstance(given, Transformation):
+        what = f"the single {given!r}"
+    elif any(given is f for f in _SETS):
+        advice = f"call it, tm.{given.__name__}()"
+    elif callable(given) and not isinstance(given, type):
+        advice = "give a list of several, such as the identity and this one, [lambda x: x, f]"
+    elif isinstance(given, str):
+        what += near(given, (f.__name__ for f in _SETS))
+    raise ArgumentError(f"transformations is {what}; {advice}")
 
 
 def probe(network: Network, feed: Feed) -> Probe:
@@ -199,8 +218,4 @@ def probe(network: Network, feed: Feed) -> Probe:
         return network.probe(feed.probe(2), feed.probe(3))
 
 
-def positive(name: str, value: int | None) -> int:
-    """A whole number of at least 1, or an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ArgumentError(f"{name}={value!r} is no size: give a whole number of at least 1")
-    return int(value)
+positive = whole

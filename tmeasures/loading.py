@@ -17,19 +17,25 @@ import torch
 from torch.utils.data import DataLoader, default_collate, default_convert
 
 from tmeasures.errors import SampleError
+from tmeasures.hints import kind, reason
 
 PROBE = 3
 """Samples of a probe: the engine tries batches of two and of three."""
 
 Collated = tuple[int, Any, Any]
-"""Number of samples, their inputs (or the SampleError that refused them), their y."""
+"""Number of samples, their inputs (or the `UnbatchableError` in their place), their y."""
+
+
+class UnbatchableError(Exception):
+    """Items make no batch: ``args`` are why, and their places in it where some stand for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collate:
     """Items -> their number, inputs and y; picklable, for workers that are spawned.
 
-    A refusal is returned, not raised: a worker would wrap it in its traceback.
+    A refusal is returned, not raised: a worker would wrap it in its traceback, and only the
+    samples know the numbers of the items.
     """
 
     function: Callable[[list[Any]], Any] | None
@@ -41,7 +47,7 @@ class Collate:
                 return len(items), *_parts(self.function(items))
             inputs, ys = zip(*map(_parts, items), strict=True)
             return len(items), _stack(inputs), scalars(ys)
-        except SampleError as error:
+        except UnbatchableError as error:
             return len(items), error, None
 
 
@@ -50,8 +56,8 @@ def _parts(value: Any) -> tuple[Any, Any]:
     if not isinstance(value, tuple | list):
         return value, None
     if len(value) not in (1, 2):
-        raise SampleError(
-            f"items have {len(value)} parts; expected x, (x,), (x, y) or a mapping; name several "
+        raise UnbatchableError(
+            f"items have {len(value)} parts; expected x, (x,), (x, y) or a mapping: name several "
             "inputs by a mapping, and make a list of numbers an array"
         )
     return value[0], value[1] if len(value) == 2 else None
@@ -61,20 +67,38 @@ def _stack(inputs: Sequence[Any]) -> Any:
     try:
         return default_collate(list(inputs))
     except (TypeError, ValueError, RuntimeError, KeyError) as error:
-        columns: dict[str, Sequence[Any]] = {"": inputs}
-        if all(isinstance(x, Mapping) for x in inputs):
-            columns = {f" under {k!r}": [x[k] for x in inputs if k in x] for k in inputs[0]}
-        for where, values in columns.items():
-            shapes = list(dict.fromkeys(tuple(v.shape) for v in values if hasattr(v, "shape")))
-            if len(shapes) > 1:
-                raise SampleError(
-                    f"items{where} have unequal shapes, such as {shapes[0]} and {shapes[1]}; "
-                    "expected one shape: resize, crop or pad them in the data set"
-                ) from error
-        raise SampleError(
-            f"items of type {kind(inputs[0])} cannot be batched ({error}); expected tensors, "
-            "arrays, numbers or mappings of them: convert in the data set or in a collate_fn"
-        ) from error
+        raise (_unlike(inputs) or _unknown(inputs[0], error)) from error
+
+
+def _unlike(inputs: Sequence[Any]) -> UnbatchableError | None:
+    """What to say of items of which two differ in shape or keys, if two do."""
+    columns: dict[str, Sequence[Any]] = {"": inputs}
+    if all(isinstance(x, Mapping) for x in inputs):
+        for row, item in enumerate(inputs):
+            if set(item) != set(inputs[0]):
+                keys = f"the keys {list(inputs[0])} and {list(item)}"
+                text = f"have {keys}; expected the same: give all items one form"
+                return UnbatchableError(text, 0, row)
+        columns = {f" under {k!r}": [x[k] for x in inputs] for k in inputs[0]}
+    for where, values in columns.items():
+        shapes = [tuple(v.shape) if hasattr(v, "shape") else None for v in values]
+        for row, shape in enumerate(shapes):
+            if shape != shapes[0]:
+                text = f"have unequal shapes{where}, {shapes[0]} and {shape}; expected one shape"
+                text += ": resize, crop or pad them in the data set"
+                return UnbatchableError(text, 0, row)
+    return None
+
+
+def _unknown(item: Any, error: Exception) -> UnbatchableError:
+    how = "convert them in the data set or in a collate_fn"
+    if kind(item).startswith("PIL."):
+        how = "give the data set transform=torchvision.transforms.ToTensor()"
+    why = "" if isinstance(error, TypeError) else f" ({reason(error)})"
+    return UnbatchableError(
+        f"items of type {kind(item)} cannot be batched{why}; expected tensors, arrays, numbers or "
+        f"mappings of them: {how}"
+    )
 
 
 def scalars(y: Any) -> np.ndarray | None:
@@ -87,11 +111,6 @@ def scalars(y: Any) -> np.ndarray | None:
         return None
     values = [v.item() if hasattr(v, "item") and np.ndim(v) == 0 else v for v in y]
     return np.asarray(values) if all(isinstance(v, int | float | str) for v in values) else None
-
-
-def kind(value: Any) -> str:
-    """Name of a value's type, for messages."""
-    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +208,8 @@ class Stream:
     def _still_unserved(self) -> None:
         if self._served:
             raise SampleError(
-                "an iterable data set serves one pass and has served it; expected measures that "
-                "need one pass, or a data set with __getitem__ and __len__"
+                "an iterable data set serves one pass and has served it; give a data set with "
+                "__getitem__ and __len__, or take measures and a memory= that need one pass"
             )
 
     def _read(self) -> Iterator[Any]:

@@ -13,6 +13,7 @@ import torch
 from tmeasures.budget import size
 from tmeasures.capture import Layer, Probe
 from tmeasures.errors import ArgumentError, MemoryLimitError
+from tmeasures.hints import called
 from tmeasures.statistics import KINDS, Columns, Moments, Order, Rows, provided
 
 # Inputs in a tile where memory is no concern: kernels are as fast from 64 to 256 on a CPU, clearly
@@ -74,10 +75,11 @@ class Plan:
         spread: Whether standard deviations are summed too.
         why: The reasons, a sentence each.
 
-    >>> import torch, tmeasures as tm
-    >>> plan = tm.explain(torch.nn.Linear(3, 2), torch.rand(20, 3), measures="SV")
-    >>> plan.inputs, plan.reads, plan.layers, tm.Plan.from_json(plan.to_json()) == plan
-    (20, 20, {'output': 2}, True)
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> plan = tm.explain(torch.nn.Linear(3, 2), torch.rand(20, 3), measures="SV")
+        >>> plan.inputs, plan.reads, plan.layers, tm.Plan.from_json(plan.to_json()) == plan
+        (20, 20, {'output': 2}, True)
     """
 
     network: str
@@ -358,7 +360,7 @@ def _reasons(problem: Problem, plan: Plan, batch: int, way: int) -> Iterator[str
 def check(plan: Plan, problem: Problem) -> Plan:
     """A plan that was handed in, if it is one for this run."""
     if not isinstance(plan, Plan):
-        raise ArgumentError(f"plan is a {type(plan).__name__}; give what tm.explain returned")
+        raise ArgumentError(f"plan is {called(plan)}; give what tm.explain returned")
     if problem.iterable and (len(plan.passes) > 1 or plan.passes[0].order != "sample"):
         raise ArgumentError(
             "the plan reads the samples more than once, and an iterable data set serves one "
@@ -368,13 +370,17 @@ def check(plan: Plan, problem: Problem) -> Plan:
     found_there = provided(name for p in plan.passes for name in p.statistics)
     for what, found, expected in (
         ("layers", plan.layers, layers),
-        ("numbers of samples and transformations", (plan.n, plan.m), (problem.n, problem.m)),
+        (
+            f"samples and transformations ({plan.n} and {plan.m})",
+            (plan.n, plan.m),
+            (problem.n, problem.m),
+        ),
         ("measures", problem.needs - found_there, frozenset()),
         ("spread", plan.spread or not problem.spread, True),
     ):
         if found != expected:
             raise ArgumentError(
                 f"the plan was made for other {what} than this run's; leave plan= out, or take one "
-                f"that tm.explain gives for the same arguments"
+                "that tm.explain gives for the same arguments"
             )
     return plan

@@ -1,12 +1,12 @@
 """The result of a run: a labelled tree that any netCDF reader opens.
 
-```
-/                        attributes only: sizes, seed, arguments, versions
-/summary                 one row per layer, see `tmeasures.summary`
-/transformations         names, and one variable per parameter
-/samples                 ids, labels
-/layers/<module path>    one variable per measure, (*leading, *unit), and status
-```
+::
+
+    /                        attributes only: sizes, seed, arguments, versions
+    /summary                 one row per layer, see tmeasures.summary
+    /transformations         names, and one variable per parameter
+    /samples                 ids, labels
+    /layers/<module path>    one variable per measure, (*leading, *unit), and status
 
 Attributes that netCDF cannot hold (mappings, lists, booleans, None) are JSON text; `attribute`
 reads either. Layer names are torch's own; a slash, which a path cannot hold, is written ``%2F`` in
@@ -27,6 +27,7 @@ import numpy as np
 
 from tmeasures.errors import ResultError
 from tmeasures.fields import STATUS, Field
+from tmeasures.hints import called, near
 from tmeasures.summaries import GROUPS, channels, layers_of, summarise, summary
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def attribute(tree: xr.DataTree, name: str) -> Any:
     """
     if name not in tree.attrs:
         there = ", ".join(map(str, tree.attrs))
-        raise ResultError(f"the result has no attribute {name!r}: use one of {there}")
+        close = near(name, map(str, tree.attrs))
+        raise ResultError(f"the result has no attribute {name!r}{close}: use one of {there}")
     value = tree.attrs[name]
     if not isinstance(value, str):
         return value.item() if isinstance(value, np.generic) else value
@@ -146,12 +148,14 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
         ...     tm.open(f"{folder}/rotation.nc").identical(tree)
         True
     """
+    if isinstance(tree, str | os.PathLike):
+        raise ResultError(f"the tree is the path {str(tree)!r}; give tree and path, in this order")
     layers_of(tree)
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(_path(path)))
     if not target.parent.is_dir():
         raise ResultError(
             f"cannot save to {os.fspath(path)!r}: there is no folder {str(target.parent)!r}, "
-            f"create it or name another"
+            "create it or name another"
         )
     if target.is_dir():
         raise ResultError(f"cannot save to {os.fspath(path)!r}: it is a folder, name a file")
@@ -162,7 +166,7 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     except (OSError, RuntimeError) as error:
         raise ResultError(
             f"cannot save to {os.fspath(path)!r}: {_reason(error)}; free the space or name another "
-            f"place"
+            "place"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -195,9 +199,14 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
     import netCDF4
     import xarray as xr
 
-    name = os.fspath(path)
+    name = _path(path)
+    if os.path.isdir(name):
+        raise ResultError(f"{name!r} is a folder: name a file in it")
     if not os.path.isfile(name):
-        raise ResultError(f"there is no file {name!r}: check the path")
+        folder, wanted = os.path.split(os.path.abspath(name))
+        files = os.listdir(folder) if os.path.isdir(folder) else []
+        where = "" if os.path.isabs(name) else f" in {os.getcwd()!r}"
+        raise ResultError(f"there is no file {name!r}{where}{near(wanted, files)}: check the path")
     try:
         with netCDF4.Dataset(name) as file:
             version = file.__dict__.get("format")
@@ -210,7 +219,7 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
     except (OSError, RuntimeError, ValueError) as error:
         raise ResultError(
             f"cannot read {name!r}: {_reason(error)}, so it is truncated, damaged or not a result "
-            f"at all; measure again or take another copy"
+            "at all; measure again or take another copy"
         ) from None
     return xr.DataTree.from_dict(loaded)
 
@@ -296,11 +305,17 @@ def _compression(tree: xr.DataTree) -> dict[str, dict[Hashable, dict[str, Any]]]
     }
 
 
+def _path(path: Any) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise ResultError(f"the path is {called(path)}; give the name of a file, say 'rotation.nc'")
+    return os.fspath(path)
+
+
 def _check_format(name: str, version: Any) -> None:
     if not isinstance(version, int | np.integer):
         raise ResultError(
-            f"{name!r} is a netCDF file but not a result of tmeasures: name a file that "
-            f"tmeasures.save wrote"
+            f"{name!r} is a netCDF file but not a result of tmeasures: name a file that tm.save "
+            "wrote"
         )
     if version > FORMAT:
         raise ResultError(

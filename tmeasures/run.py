@@ -90,7 +90,7 @@ def measure(
         plan: One that `explain` gave for the same arguments, in place of a new one.
 
     Returns:
-        An ``xarray.DataTree``: ``/layers/<name>`` with a variable for each measure, over the
+        An ``xarray.DataTree`` with ``/layers/<name>``, a variable in it for each measure, over the
         layer's own dims; ``/summary``, ``/transformations``, ``/samples``; attributes at the root.
 
     Raises:
@@ -174,16 +174,17 @@ def explain(
         arguments: The others of `measure`.
 
     Returns:
-        A `Plan`: it prints readably, and ``measure(..., plan=plan)`` takes it.
+        A `Plan`, which prints readably, and which ``measure(..., plan=plan)`` takes.
 
     Raises:
         TMeasuresError: As `measure` does before it runs.
 
-    >>> import torch, tmeasures as tm
-    >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
-    >>> plan = tm.explain(network, torch.rand(20, 1, 9, 9), tm.rotations(16), measures=["NV"])
-    >>> plan.passes[0].order, plan.inputs
-    ('sample', 320)
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
+        >>> plan = tm.explain(network, torch.rand(20, 1, 9, 9), tm.rotations(16), measures=["NV"])
+        >>> plan.passes[0].order, plan.inputs
+        ('sample', 320)
     """
     if unknown := arguments.keys() - (measure.__kwdefaults__ or {}).keys():
         raise ArgumentError(
@@ -239,8 +240,9 @@ def walk(
         TMeasuresError: As `measure` does before it runs; an iterable data set would be read twice.
 
     Yields:
-        A `Tile`: ``values[layer]`` is ``(sample, transformation, *unit)``, a copy; ``samples`` and
-        ``transformations`` are ranges, ``ids`` says where each sample stands in the data set.
+        A `Tile` in which ``values[layer]`` is ``(sample, transformation, *unit)``, a copy;
+        ``samples`` and ``transformations`` are ranges, ``ids`` says where each sample stands in the
+        data set.
 
     Example:
         >>> import torch, tmeasures as tm
@@ -281,11 +283,17 @@ def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
     Raises:
         TMeasuresError: As `measure` does before it runs.
 
-    >>> import torch, tmeasures as tm
-    >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
-    >>> [(layer.name, layer.shape) for layer in tm.layers(network, torch.rand(1, 1, 9, 9))]
-    [('0', (4, 7, 7)), ('1', (4, 7, 7))]
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
+        >>> [(layer.name, layer.shape) for layer in tm.layers(network, torch.rand(1, 1, 9, 9))]
+        [('0', (4, 7, 7)), ('1', (4, 7, 7))]
     """
+    return probed(model, samples, **arguments).layers
+
+
+def probed(model: Any, samples: Any, **arguments: Any) -> Network:
+    """The network that `layers` lists, which also knows what is left out and why."""
     keys = ("layers", "activations", "layout", "call", "device")
     network = Network(model, **{k: arguments.pop(k) for k in keys if k in arguments})
     rest = {"preprocess": None, "input": None, "labels": None, "n_samples": None, "seed": 0}
@@ -294,7 +302,7 @@ def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
             f"layers() takes no argument {', '.join(sorted(unknown))}; leave it out"
         )
     probe(network, feed_for(network, samples, None, **{**rest, **arguments}))
-    return network.layers
+    return network
 
 
 def _consume(

@@ -1,12 +1,12 @@
 """Samples: what a user has, turned into batches of inputs in the seeded order.
 
-`read` takes tensors, arrays, mappings, data sets and data loaders; the `Samples` it gives hand out
-`Batch` after `Batch`. The order is one permutation drawn from a seed, the same in every pass.
+``read`` takes tensors, arrays, mappings, data sets and data loaders; the ``Samples`` it gives hand
+out ``Batch`` after ``Batch``. The order is one permutation drawn from a seed, the same in every
+pass.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,15 +16,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from tmeasures.arrays import Arrays, checked, equal_lengths, rows, withhold
 from tmeasures.errors import ArgumentError, SampleError
-from tmeasures.loading import PROBE, Collated, Items, Recipe, Stream, kind, scalars
+from tmeasures.hints import called, whole
+from tmeasures.loading import Collated, Items, Recipe, Stream, UnbatchableError, scalars
 
-_FORMS = (
-    "expected a tensor, an array, a mapping of such, a Dataset or DataLoader of "
-    "x, (x, y) or mappings, or a list of such items"
-)
-
-_EMPTY = "the iterable data set gave no sample; expected at least one"
+_EMPTY = "the iterable data set gave no sample; give one that is not used up, of at least one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,7 @@ class Samples:
             >>> [batch.inputs.tolist() for batch in samples.batches(2)]
             [[4, 0], [1, 2], [3]]
         """
-        return self._walk(self._source.batches(_whole("batch size", size, 1)))
+        return self._walk(self._source.batches(whole("batch_size", size)))
 
     def first(self) -> torch.Tensor | dict[str, Any]:
         """Inputs of the first samples of the order, at most three, to probe a network with.
@@ -109,7 +106,8 @@ class Samples:
         collated = self._source.first()
         if collated is None:
             raise SampleError(_EMPTY)
-        return self._checked(collated)[0]
+        ids = np.arange(collated[0]) if self.ids is None else self.ids
+        return self._checked(collated, ids)[0]
 
     def _walk(self, source: Generator[Collated]) -> Iterator[Batch]:
         start = 0
@@ -125,26 +123,31 @@ class Samples:
             raise SampleError(_EMPTY)
 
     def _batch(self, start: int, collated: Collated) -> Batch:
-        inputs, labels = self._checked(collated)
         count = collated[0]
+        ids = np.arange(start, start + count) if self.ids is None else self.ids[start:]
+        inputs, labels = self._checked(collated, ids)
         if self.n is not None and start + count > self.n:
             inputs, count = _head(inputs, self.n - start, count), self.n - start
             labels = None if labels is None else labels[:count]
         stop = start + count
-        ids = np.arange(start, stop) if self.ids is None else self.ids[start:stop]
+        ids = ids[: stop - start]
         if isinstance(self._labels, np.ndarray):
             labels = self._labels[ids]
         return Batch(range(start, stop), ids, inputs, labels)
 
-    def _checked(self, collated: Collated) -> tuple[torch.Tensor | dict[str, Any], Any]:
+    def _checked(
+        self, collated: Collated, ids: np.ndarray
+    ) -> tuple[torch.Tensor | dict[str, Any], Any]:
         count, inputs, y = collated
-        if isinstance(inputs, SampleError):
-            raise SampleError(*inputs.args) from inputs.__cause__
+        if isinstance(inputs, UnbatchableError):
+            why, *places = inputs.args
+            named = " and ".join(str(ids[place]) for place in places)
+            raise SampleError(f"samples {named} {why}" if named else why) from inputs.__cause__
         labels = scalars(y)
         if labels is not None and len(labels) != count:
             labels = None
         if isinstance(self._labels, str):
-            inputs, values = _withhold(inputs, self._labels)
+            inputs, values = withhold(inputs, self._labels)
             labels = _label_array(values, count)
         return _inputs(inputs, count), labels
 
@@ -165,7 +168,7 @@ def read(
 
             - a tensor or array, ``(sample, *item)``; a memory map is read batch by batch, any other
               object with ``__array__`` once, as a whole;
-            - a tuple of such an x, with at least two axes, and one axis of labels y;
+            - a pair of such an x, with at least two axes, and one axis of labels y;
             - a mapping from names to tensors or arrays of equal first axis;
             - a ``Dataset``, a list, or any object with ``__getitem__`` and ``__len__``, whose items
               are x, ``(x,)``, ``(x, y)`` or mappings;
@@ -201,8 +204,8 @@ def read(
         range(0, 2) [4 0] ['e' 'a'] (2, 1, 8, 8)
         range(2, 3) [1] ['b'] (1, 1, 8, 8)
     """
-    seed = _whole("seed", seed, 0)
-    wanted = None if n_samples is None else _whole("n_samples", n_samples, 1)
+    seed = whole("seed", seed, 0)
+    wanted = None if n_samples is None else whole("n_samples", n_samples)
     loader = samples if isinstance(samples, DataLoader) else None
     data: Any = samples if loader is None else loader.dataset
     recipe = Recipe.of(data, loader, seed)
@@ -210,20 +213,23 @@ def read(
         if labels is not None and not isinstance(labels, str):
             raise ArgumentError(
                 "labels= has one label per data set index, but an iterable data set has no "
-                "indices; expected the key of a label, or items (x, y)"
+                "indices; give the key that holds a label, or items (x, y)"
             )
         n = _limit(_length(data), wanted)
         return Samples(Stream(recipe, n), n, None, labels)
     if loader is None and not isinstance(data, Dataset):
-        data, labels = _in_memory(data, labels)
+        data, labels = checked(data, labels)
     in_memory = loader is None and isinstance(data, torch.Tensor | np.ndarray | dict)
-    total = _equal_lengths(data) if in_memory else _length(data)
+    total = equal_lengths(data) if in_memory else _length(data)
     if total is None:
-        raise SampleError(f"the samples are a {kind(data)} without a length; {_FORMS}")
+        raise SampleError(
+            f"the samples are {called(data)} without a length; give it a __len__, or make it an "
+            "IterableDataset"
+        )
     ids = np.random.default_rng(seed).permutation(total)[: _limit(total, wanted)]
     if labels is not None and not isinstance(labels, str):
         labels = _label_array(labels, total)
-    source: _Source = _Arrays(data, ids) if in_memory else Items(recipe, ids)
+    source: _Source = Arrays(data, ids) if in_memory else Items(recipe, ids)
     return Samples(source, len(ids), ids, labels)
 
 
@@ -235,55 +241,6 @@ class _Source(Protocol):
     def first(self) -> Collated | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrays:
-    """A tensor, an array, or a dictionary of them: rows are gathered by index."""
-
-    data: Any
-    ids: np.ndarray
-
-    def batches(self, size: int) -> Generator[Collated]:
-        for start in range(0, len(self.ids), size):
-            yield self._take(self.ids[start : start + size])
-
-    def first(self) -> Collated:
-        return self._take(self.ids[:PROBE])
-
-    def _take(self, ids: np.ndarray) -> Collated:
-        if isinstance(self.data, dict):
-            return len(ids), {name: _rows(value, ids) for name, value in self.data.items()}, None
-        return len(ids), _rows(self.data, ids), None
-
-
-def _in_memory(data: Any, labels: Any) -> tuple[Any, Any]:
-    """Tensors, arrays and dictionaries of them, checked; anything with items as it is."""
-    if isinstance(data, tuple) and len(data) == 2 and all(map(_is_array, data)):
-        x, y = data
-        if x.ndim > 1 and y.ndim == 1 and len(x) == len(y):
-            data, labels = x, y if labels is None else labels
-    if isinstance(data, Mapping):
-        data = dict(data)
-        if isinstance(labels, str):
-            data, labels = _withhold(data, labels)
-        return {name: _array(value, f" under {name!r}") for name, value in data.items()}, labels
-    if _is_array(data):
-        if isinstance(labels, str):
-            raise ArgumentError(f"labels={labels!r} names a key, but the samples are no mapping")
-        return _array(data, ""), labels
-    if isinstance(data, str | bytes) or not hasattr(data, "__getitem__"):
-        raise SampleError(f"the samples are a {kind(data)}; {_FORMS}")
-    return data, labels
-
-
-def _equal_lengths(data: Any) -> int:
-    lengths = {k: len(v) for k, v in data.items()} if isinstance(data, dict) else {"": len(data)}
-    if len(set(lengths.values())) != 1:
-        raise SampleError(
-            f"the mapping holds lengths {lengths}; expected inputs of equal first axis"
-        )
-    return next(iter(lengths.values()))
-
-
 def _length(data: Any) -> int | None:
     try:
         return len(data)
@@ -293,22 +250,13 @@ def _length(data: Any) -> int | None:
 
 def _limit(total: int | None, wanted: int | None) -> int | None:
     if total == 0:
-        raise SampleError("the samples are empty; expected at least one")
+        raise SampleError("the samples are empty, with a length of 0; give at least one")
     if total is not None and wanted is not None and wanted > total:
         raise ArgumentError(
-            f"n_samples is {wanted}, but there are {total} samples; expected at most {total}"
+            f"n_samples={wanted}, but there are {total} samples; give at most {total}, or leave it "
+            "out for all"
         )
     return total if wanted is None else wanted
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise ArgumentError(f"{name} is {value!r}; expected a whole number of at least {least}")
-    return number
 
 
 def _inputs(inputs: Any, count: int) -> torch.Tensor | dict[str, Any]:
@@ -317,19 +265,22 @@ def _inputs(inputs: Any, count: int) -> torch.Tensor | dict[str, Any]:
         batch = {name: _tensor(value, count) for name, value in inputs.items()}
         if any(isinstance(value, torch.Tensor) for value in batch.values()):
             return batch
-        raise SampleError(f"mapping items hold no tensor, only {list(batch)}; expected an input")
+        raise SampleError(
+            f"mapping items hold no tensor, only {list(batch)}; give at least one, as a tensor or "
+            "an array"
+        )
     batch = _tensor(inputs, count)
     if isinstance(batch, torch.Tensor):
         return batch
     raise SampleError(
-        f"a batch is a {kind(batch)}; expected a tensor, (x, y) or a mapping of tensors: convert "
+        f"a batch is {called(batch)}; expected a tensor, (x, y) or a mapping of tensors: convert "
         "items in the data set or in a collate_fn"
     )
 
 
 def _tensor(value: Any, count: int) -> Any:
     if isinstance(value, np.ndarray):
-        value = _rows(value, np.arange(len(value)))
+        value = rows(value, np.arange(len(value)))
     if not isinstance(value, torch.Tensor):
         return value
     if value.shape[:1] != (count,):
@@ -348,49 +299,18 @@ def _head(inputs: torch.Tensor | dict[str, Any], keep: int, count: int) -> Any:
     return {k: v[:keep] if k in rows else v for k, v in inputs.items()}
 
 
-def _withhold(mapping: Any, key: str) -> tuple[dict[str, Any], Any]:
-    """A mapping without a key, and what the key held."""
-    if not isinstance(mapping, Mapping) or key not in mapping:
-        found = f"keys {list(mapping)}" if isinstance(mapping, Mapping) else "no mapping"
-        raise ArgumentError(f"labels={key!r} names a key, but the samples have {found}")
-    rest = dict(mapping)
-    return rest, rest.pop(key)
-
-
 def _label_array(values: Any, count: int) -> np.ndarray:
     """Labels that the user named, which must be one number or string for each sample."""
     labels = scalars(values)
     if labels is None:
-        raise ArgumentError("labels are not one number or string per sample; expected just that")
+        shape = f" of shape {tuple(values.shape)}" if hasattr(values, "shape") else ""
+        raise ArgumentError(
+            f"labels= is {called(values)}{shape}; give one number or string per sample, for "
+            "one-hot rows their argmax(1)"
+        )
     if len(labels) != count:
-        raise ArgumentError(f"there are {len(labels)} labels for {count} samples; expected {count}")
+        raise ArgumentError(
+            f"there are {len(labels)} labels for {count} samples; give one for each sample of the "
+            "data set, in its order"
+        )
     return labels
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) or hasattr(value, "__array__")
-
-
-def _array(value: Any, where: str) -> Any:
-    """A tensor, or an array of a dtype that torch has in some byte order, with a first axis."""
-    if not _is_array(value):
-        raise SampleError(f"the samples{where} are a {kind(value)}; expected a tensor or an array")
-    if not isinstance(value, torch.Tensor):
-        value = np.asarray(value)
-        try:
-            _rows(value[:0] if value.ndim else value.reshape(1)[:0], np.arange(0))
-        except TypeError as error:
-            raise SampleError(
-                f"the samples{where} have dtype {value.dtype}, which torch lacks; convert them to "
-                "a float or integer dtype"
-            ) from error
-    if value.ndim == 0:
-        raise SampleError(f"the samples{where} are a single number; expected a first axis of them")
-    return value
-
-
-def _rows(value: torch.Tensor | np.ndarray, ids: np.ndarray) -> torch.Tensor:
-    if isinstance(value, torch.Tensor):
-        return value[torch.from_numpy(ids).to(value.device)]
-    rows = np.asarray(value[ids])
-    return torch.from_numpy(rows.astype(rows.dtype.newbyteorder("="), copy=False))

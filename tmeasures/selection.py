@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from tmeasures import naming
-from tmeasures.errors import ArgumentError, ModelError
+from tmeasures import hints, naming
+from tmeasures.errors import ArgumentError, ModelError, TMeasuresError
 from tmeasures.naming import OUTPUT, Call, Function, Key, Node, Result, Trace
-
-Layers = str | Sequence[str] | Callable[[str, nn.Module], bool] | None
-Activations = str | Mapping[str, Function]
-Layout = Mapping[str, Sequence[str]] | None
+from tmeasures.options import Options
 
 _UNCHANGING = (nn.Identity, nn.Flatten, nn.Unflatten, _DropoutNd)
 _SPACE = frozenset({"z", "y", "x", "time"})
@@ -34,9 +31,10 @@ class Layer:
         dtype: Of the values handed over.
         kind: Class of the module.
 
-    >>> layer = Layer("conv1", (4, 7, 7), ("channel", "y", "x"), torch.float32, "Conv2d")
-    >>> layer.n_units
-    196
+    Example:
+        >>> layer = Layer("conv1", (4, 7, 7), ("channel", "y", "x"), torch.float32, "Conv2d")
+        >>> layer.n_units
+        196
     """
 
     name: str
@@ -125,70 +123,6 @@ class _Candidate:
     def shape(self) -> tuple[int, ...]:
         shape = self.result.shape if self.result else ()
         return shape[: self.axis] + shape[self.axis + 1 :]
-
-
-@dataclass(frozen=True)
-class Options:
-    """The arguments ``layers``, ``activations`` and ``layout``, checked as far as they can be."""
-
-    layers: Layers = None
-    activations: Activations = "unit"
-    layout: Layout = None
-    patterns: tuple[str, ...] = field(init=False, default=())
-    functions: dict[str, Function] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Raises an ArgumentError that says what an argument may be."""
-        if isinstance(self.layers, str):
-            object.__setattr__(self, "patterns", (self.layers,))
-        elif isinstance(self.layers, Sequence):
-            object.__setattr__(self, "patterns", tuple(self.layers))
-        strings = bool(self.patterns) and all(isinstance(p, str) for p in self.patterns)
-        if not (self.layers is None or callable(self.layers) or strings):
-            raise ArgumentError(
-                f"layers={self.layers!r}: expected None, a pattern, a list of at least one "
-                "pattern, or a function of (name, module)"
-            )
-        mapping = isinstance(self.activations, Mapping)
-        if isinstance(self.activations, Mapping):
-            self.functions.update(self.activations)
-        if not (mapping or self.activations in ("unit", "pooled")) or not all(
-            callable(function) for function in self.functions.values()
-        ):
-            raise ArgumentError(
-                f"activations={self.activations!r}: expected 'unit', 'pooled', or a mapping from "
-                "patterns to functions of a module's output"
-            )
-        for pattern, dims in (self.layout or {}).items():
-            if isinstance(dims, str) or len(set(dims)) != len(dims):
-                raise ArgumentError(
-                    f"layout[{pattern!r}]={dims!r}: expected a sequence of names, all different, "
-                    "one for each dim but the batch"
-                )
-
-    def function(self, key: Key, node: Node | None) -> Function | None:
-        """What ``activations=`` does with a call: the first pattern that matches decides."""
-        names = naming.call_names(key, node) if self.functions else ()
-        return next((f for p, f in self.functions.items() if naming.matches(p, names)), None)
-
-    def wants(self, candidate: _Candidate) -> int:
-        """Whether the user named a candidate, a pattern or the default reaches it, or neither."""
-        if not candidate.names:
-            return _PASSED_BY
-        if self.layers is None:
-            return _MATCHED if candidate.listed else _PASSED_BY
-        if callable(self.layers):
-            if candidate.node is None:
-                raise ArgumentError(
-                    "layers= is a function of (name, module), but the model has no modules; "
-                    "use patterns of names"
-                )
-            name = "output" if candidate.key == OUTPUT else candidate.node.aliases[0]
-            return _NAMED if self.layers(name, candidate.node.module) else _PASSED_BY
-        if not candidate.names.isdisjoint(self.patterns):
-            return _NAMED
-        found = any(naming.matches(pattern, candidate.names) for pattern in self.patterns)
-        return _MATCHED if found else _PASSED_BY
 
 
 def select(nodes: Mapping[str, Node], two: Trace, three: Trace, options: Options) -> Selection:
@@ -304,7 +238,7 @@ def _choose(
     left_out: dict[str, str] = {}
     measured: dict[tuple[Key, str] | None, str] = {}
     for candidate in candidates:
-        wanted = options.wants(candidate)
+        wanted = _wants(options, candidate)
         reason = candidate.reason
         if wanted == _PASSED_BY or (wanted == _MATCHED and candidate.unseen):
             continue
@@ -326,6 +260,27 @@ def _choose(
     return chosen, left_out
 
 
+def _wants(options: Options, candidate: _Candidate) -> int:
+    """Whether the user named a candidate, a pattern or the default reaches it, or neither."""
+    layers = options.layers
+    if not candidate.names:
+        return _PASSED_BY
+    if layers is None:
+        return _MATCHED if candidate.listed else _PASSED_BY
+    if callable(layers):
+        if candidate.node is None:
+            raise ArgumentError(
+                "layers= is a function of (name, module), but the model has no modules; "
+                "use patterns of names"
+            )
+        name = "output" if candidate.key == OUTPUT else candidate.node.aliases[0]
+        return _NAMED if layers(name, candidate.node.module) else _PASSED_BY
+    if not candidate.names.isdisjoint(options.patterns):
+        return _NAMED
+    found = any(naming.matches(pattern, candidate.names) for pattern in options.patterns)
+    return _MATCHED if found else _PASSED_BY
+
+
 def _check(
     candidates: Sequence[_Candidate],
     chosen: Sequence[_Candidate],
@@ -341,20 +296,45 @@ def _check(
         if named and not any(c in chosen for c in named):
             what = named[0].hint or "leave it out of layers="
             raise ModelError(f"layer {pattern!r} cannot be measured: {named[0].reason}; {what}")
+    if not chosen:
+        raise _nothing(everything, left_out, options)
     for candidate in chosen:
-        if candidate.error:
-            candidate.error.add_note(f"raised by activations= for layer {candidate.name!r}")
+        if isinstance(candidate.error, TMeasuresError):
             raise candidate.error
+        if candidate.error:
+            why = hints.reason(candidate.error)
+            raise ArgumentError(
+                f"activations= failed for layer {candidate.name!r} ({why}); give a function of all "
+                "that the module returns, batch axis included, that returns a tensor"
+            ) from candidate.error
     for argument, patterns in (("activations", options.functions), ("layout", options.layout)):
         for pattern in patterns or ():
-            if not any(naming.matches(pattern, c.names) for c in chosen):
-                raise naming.unmatched(argument, pattern, [c.name for c in chosen])
-    if not chosen:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
-        raise ModelError(
-            f"none of the layers can be measured ({reasons or 'nothing was returned'}); choose "
-            "others with layers=, or a part of their outputs with activations="
+            if any(naming.matches(pattern, c.names) for c in chosen):
+                continue
+            if any(naming.matches(pattern, c.names) for c in candidates):
+                raise ArgumentError(
+                    f"{argument} pattern {pattern!r} matches only layers that are not measured; "
+                    "add them to layers=, or leave it out"
+                )
+            raise naming.unmatched(argument, pattern, [c.name for c in chosen])
+
+
+def _nothing(
+    everything: Sequence[str], left_out: Mapping[str, str], options: Options
+) -> TMeasuresError:
+    """The error where no layer is chosen."""
+    if not left_out and callable(options.layers) and everything:
+        names = ", ".join(map(repr, everything[:5]))
+        return ArgumentError(
+            f"the function layers= chose none; return True for one, such as {names}"
         )
+    reasons = [f"{name}: {reason}" for name, reason in left_out.items()]
+    more = [f"{len(reasons) - 3} more"] * (len(reasons) > 3)
+    return ModelError(
+        "none of the layers can be measured "
+        f"({'; '.join(reasons[:3] + more) or 'nothing was returned'}); name others, in full, with "
+        "layers=, or take a part of their outputs with activations="
+    )
 
 
 def _lay_out(

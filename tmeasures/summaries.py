@@ -6,6 +6,7 @@ merged or reduced is summarised by the same code as one fresh from a run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -13,12 +14,28 @@ import numpy as np
 
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING
+from tmeasures.hints import called
 
 if TYPE_CHECKING:
     import xarray as xr
 
 SPATIAL = ("z", "y", "x", "time")
 """Dims over which a map extends."""
+
+STATISTICS = {
+    "mean": "mean over finite units",
+    "std": "standard deviation over finite units",
+    "median": "median over finite units",
+    "q25": "lower quartile over finite units",
+    "q75": "upper quartile over finite units",
+    "finite": "number of finite units",
+    "dead": "number of dead units",
+    "infinite": "number of infinite units",
+    "nan": "number of NaN units",
+    "below_rounding": "number of units, not dead, with a variance below rounding",
+    "share": "share true among units with finite activations",
+}
+"""Columns that a variable may have in the summary, and what they say."""
 
 GROUPS = ("summary", "transformations", "samples", "layers")
 """The groups that every result has."""
@@ -36,12 +53,18 @@ def layers_of(tree: xr.DataTree) -> dict[str, xr.Dataset]:
     Raises:
         ResultError: The tree is not a result.
     """
+    if isinstance(tree, str | os.PathLike):
+        raise ResultError(f"the result is a path; open it first, tm.open({str(tree)!r})")
+    if not hasattr(tree, "children"):
+        raise ResultError(
+            f"the result is {called(tree)}; give the tree that tm.measure or tm.open returned"
+        )
     missing = [name for name in GROUPS if name not in tree.children]
     if missing or "format" not in tree.attrs:
         what = ", ".join("/" + name for name in missing) or "the attribute 'format'"
         raise ResultError(
-            f"this tree lacks {what}, so it is not a result: pass what tmeasures.measure or "
-            f"tmeasures.open returned"
+            f"this tree lacks {what}, so it is not a result: give what tm.measure or tm.open "
+            "returned, whole"
         )
     nodes = tree.children["layers"].children.values()
     return {str(node.attrs["layer"]): node.to_dataset(inherit=False) for node in nodes}
@@ -175,7 +198,7 @@ def channels(tree: xr.DataTree, how: Literal["mean", "ratio"] = "mean") -> xr.Da
     import xarray as xr
 
     if how not in ("mean", "ratio"):
-        raise ArgumentError(f"how={how!r} is not a way to reduce maps: use 'mean' or 'ratio'")
+        raise ArgumentError(f"how={how!r} is no way to reduce maps: give 'mean' or 'ratio'")
     layers = layers_of(tree)
     if how == "ratio":
         _require_variances(layers)
@@ -210,7 +233,7 @@ def _require_variances(layers: Mapping[str, xr.Dataset]) -> None:
         if missing:
             raise ResultError(
                 f"layer {layer!r} has no {' and no '.join(missing)}, which the ratio per channel "
-                f"is made of: measure with measures=['TV', 'SV', 'NV'], or use how='mean'"
+                "is made of: measure with measures=['TV', 'SV', 'NV'], or use how='mean'"
             )
 
 
@@ -255,25 +278,12 @@ def _over_finite(values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _column_attributes(variable: xr.DataArray, statistic: str) -> dict[str, str]:
-    described = {
-        "mean": "mean over finite units",
-        "std": "standard deviation over finite units",
-        "median": "median over finite units",
-        "q25": "lower quartile over finite units",
-        "q75": "upper quartile over finite units",
-        "finite": "number of finite units",
-        "dead": "number of dead units",
-        "infinite": "number of infinite units",
-        "nan": "number of NaN units",
-        "below_rounding": "number of units, not dead, with a variance below rounding",
-        "share": "share true among units with finite activations",
-    }
     measured_in = (
         variable.attrs["units"] if statistic in ("mean", "std", "median", "q25", "q75") else "1"
     )
     return {
         "units": measured_in,
-        "long_name": f"{variable.attrs['long_name']}: {described[statistic]}",
+        "long_name": f"{variable.attrs['long_name']}: {STATISTICS[statistic]}",
     }
 
 

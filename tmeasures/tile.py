@@ -30,10 +30,11 @@ class Tile(Generic[V]):
         labels: Labels of the rows, ``(sample,)``, or None.
         values: The activations.
 
-    >>> import torch, tmeasures as tm
-    >>> (tile,) = tm.walk(torch.nn.Linear(3, 2), torch.rand(5, 3))
-    >>> tile.samples, tile.transformations, tile.values["output"].shape
-    (range(0, 5), range(0, 1), torch.Size([5, 1, 2]))
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> (tile,) = tm.walk(torch.nn.Linear(3, 2), torch.rand(5, 3))
+        >>> tile.samples, tile.transformations, tile.values["output"].shape
+        (range(0, 5), range(0, 1), torch.Size([5, 1, 2]))
     """
 
     samples: range

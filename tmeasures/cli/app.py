@@ -1,8 +1,8 @@
-"""The command line: one function a command, each of them arguments and printing only."""
+"""The app: its commands, and what stands before them."""
 
 from __future__ import annotations
 
-import sys
+import shlex
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,25 +12,16 @@ from typer.core import TyperGroup
 
 import tmeasures as tm
 from tmeasures import demo as digits
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+from tmeasures.cli import files, measuring, showing
+from tmeasures.cli.commands import command
 
 
 class _Commands(TyperGroup):
-    """All commands; the library's errors end them with one sentence, Ctrl-C with one word."""
+    """All commands; keeps the command line as it was typed for the results."""
 
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except tm.TMeasuresError as error:
-            if ctx.params["debug"]:
-                raise
-            print(f"tmeasures: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            print("tmeasures: interrupted", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        ctx.obj = shlex.join(["tmeasures", *args])
+        return super().parse_args(ctx, args)
 
 
 app = typer.Typer(
@@ -41,6 +32,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+command(app)(measuring.measure)
+command(app)(measuring.explain)
+command(app)(measuring.layers)
+command(app)(showing.show)
+command(app)(showing.heatmap)
+app.add_typer(showing.plot, name="plot")
 
 
 def _version(wanted: bool) -> None:
@@ -51,9 +48,6 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the whole traceback of an error.")
-    ] = False,
     show_version: Annotated[
         bool,
         typer.Option(
@@ -64,25 +58,31 @@ def options(
     """Measure how every activation of a neural network reacts to transformations of its input."""
 
 
-@app.command()
+@command(app)
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("tmeasures-demo"),
-    seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Passes over the training digits.")] = digits.EPOCHS,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the files.")] = Path(
+        "tmeasures-demo"
+    ),
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything that is random.")] = 0,
+    epochs: Annotated[
+        int, typer.Option(metavar="N", help="Passes over the training digits.")
+    ] = digits.EPOCHS,
 ) -> None:
     """Train on digits without and with rotations, and measure both.
 
     Takes about a minute. Prints accuracies and how much each layer of the two networks varies
-    under rotation, and writes the results (.nc) and their heat maps (.png).
+    under rotation, and writes the results (.nc) and their heat maps (.png), and the digits (.npz)
+    and weights (.pt) for trying the other commands.
 
-    Example: tmeasures demo --out digits --seed 1
+    Example:
+        tmeasures demo --out tmeasures-demo --seed 1
     """
     tm.tune_allocator()
     report = digits.run(out, seed=seed, epochs=epochs)
     print(report)
     print()
     for file in report.files:
-        print(f"wrote {file}")
+        files.wrote(file)
     print(f"in {report.seconds:.0f} s")
 
 

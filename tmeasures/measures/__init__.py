@@ -1,8 +1,7 @@
-"""Measures, one file each; a new file with a `Measure` that has a short name is a new measure."""
+"""Measures, one file each; a new file with a ``Measure`` that has a short name is a new measure."""
 
 from __future__ import annotations
 
-import difflib
 import pkgutil
 from collections.abc import Iterable
 from functools import cache
@@ -10,6 +9,7 @@ from importlib import import_module
 
 from tmeasures.errors import ArgumentError
 from tmeasures.fields import Field
+from tmeasures.hints import called, near
 from tmeasures.measures.base import Measure, Quantities
 
 __all__ = ["Field", "Measure", "Quantities", "named", "resolve"]
@@ -39,22 +39,20 @@ def resolve(measures: str | Measure | Iterable[str | Measure]) -> list[Measure]:
     for measure in measures:
         if isinstance(measure, str):
             if measure not in named():
-                near = difflib.get_close_matches(measure.upper(), named(), n=1, cutoff=0.4)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise ArgumentError(
-                    f"measure {measure!r} is unknown{hint}: give one of {', '.join(named())}, or "
-                    f"an object such as tm.NormalizedVariance(spread='std')"
+                    f"measure {measure!r} is unknown{near(measure, named())}: give one of "
+                    f"{', '.join(named())}, or an object such as tm.Anova(paired=True)"
                 )
             measure = named()[measure]()
         elif not isinstance(measure, Measure):
             is_class = isinstance(measure, type) and issubclass(measure, Measure)
-            what = f"the class {measure.__name__}" if is_class else repr(measure)
-            hint = f"{measure.__name__}()" if is_class else "an object"
+            what = f"{measure.__name__}()" if is_class else "a tm.Measure"
             raise ArgumentError(
-                f"{what} is no measure: give {hint}, or a short name ({', '.join(named())})"
+                f"{called(measure)} is no measure: give {what}, or a short name of "
+                f"{', '.join(named())}"
             )
         if measure not in resolved:
             resolved.append(measure)
     if not resolved:
-        raise ArgumentError(f"no measure was given: give one or more of {', '.join(named())}")
+        raise ArgumentError(f"measures=[] asks for nothing: give some of {', '.join(named())}")
     return resolved

@@ -71,7 +71,7 @@ class Anova(Measure):
       not rejected, and the unit is no part of k.
     - Needs: at least 2 samples and 2 transformations.
     - Errors: `ArgumentError` for an alpha outside (0, 1) or an unknown correction or sphericity.
-    - Cost: one pass where the state of `Moments` fits the memory, else two; p-values of a million
+    - Cost: one pass where the state of all sums fits the memory, else two; p-values of a million
       activations take 0.2 s on 2 cores.
     - Source: Quiroga (2020), section 2.3; Greenhouse and Geisser (1959), On methods in the analysis
       of profile data.
@@ -84,13 +84,14 @@ class Anova(Measure):
             rate at alpha (Benjamini and Hochberg, 1995); None rejects where ``p < alpha``.
         sphericity: Degrees of freedom of the paired test: ``"lower-bound"`` or ``"assumed"``.
 
-    >>> import torch, tmeasures as tm
-    >>> images = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]])
-    >>> tree = tm.measure(torch.nn.Flatten(), images, tm.rotations(4), measures="ANOVA")
-    >>> tree["layers/output/ANOVA_F"].values.round(3)
-    array([9., 9., 9., 9.])
-    >>> tree["layers/output/ANOVA_p"].values.round(3)
-    array([0.03, 0.03, 0.03, 0.03])
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> images = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]])
+        >>> tree = tm.measure(torch.nn.Flatten(), images, tm.rotations(4), measures="ANOVA")
+        >>> tree["layers/output/ANOVA_F"].values.round(3)
+        array([9., 9., 9., 9.])
+        >>> tree["layers/output/ANOVA_p"].values.round(3)
+        array([0.03, 0.03, 0.03, 0.03])
     """
 
     short = "ANOVA"
@@ -103,7 +104,7 @@ class Anova(Measure):
         correction: Correction | None = "bonferroni",
         sphericity: Sphericity = "lower-bound",
     ) -> None:
-        if not 0 < alpha < 1:
+        if not (isinstance(alpha, int | float) and 0 < alpha < 1):
             raise ArgumentError(
                 f"alpha={alpha!r} is no level of a test: give a number between 0 and 1"
             )

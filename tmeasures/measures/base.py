@@ -25,10 +25,11 @@ class Quantities:
         m: Transformations.
         values: Arrays by name.
 
-    >>> import numpy as np, tmeasures as tm
-    >>> quantities = tm.Quantities(10, 3, {"rows": np.array([40.0])})
-    >>> tm.TransformationVariance().finalize(quantities)["TV"].values
-    array([2.])
+    Example:
+        >>> import numpy as np, tmeasures as tm
+        >>> quantities = tm.Quantities(10, 3, {"rows": np.array([40.0])})
+        >>> tm.TransformationVariance().finalize(quantities)["TV"].values
+        array([2.])
     """
 
     n: int
@@ -38,7 +39,7 @@ class Quantities:
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.values:
             raise ArgumentError(
-                f"quantity {name!r} was not kept: a measure that reads it says so in its needs"
+                f"quantity {name!r} was not kept: name it in the needs of the measure that reads it"
             )
         return self.values[name]
 
@@ -46,7 +47,7 @@ class Quantities:
 class Measure(ABC):
     """A number for every activation, computed from sums that a single reading keeps.
 
-    Arguments of the constructor are kept under their names: `repr` shows them and results keep it.
+    Arguments of the constructor are kept under their names; ``repr`` shows them, results keep it.
 
     A subclass in a file of this package, with a ``short`` name, is a measure of the library; any
     other instance can be handed to `tmeasures.measure` as it is.
@@ -56,18 +57,19 @@ class Measure(ABC):
         needs: The quantities `finalize` reads.
         least: The least numbers of samples and of transformations.
 
-    >>> import numpy as np, torch, tmeasures as tm
-    >>> class Loudness(tm.Measure):
-    ...     short = "LOUD"
-    ...     needs = frozenset({"largest"})
-    ...     def finalize(self, quantities):
-    ...         values = quantities["largest"]
-    ...         return {"LOUD": tm.Field(values, "activation", "largest magnitude", "here")}
-    ...     def reference(self, cube):
-    ...         return {"LOUD": np.abs(cube).max((0, 1))}
-    >>> tree = tm.measure(torch.nn.ReLU(), torch.tensor([[1.0], [4.0]]), measures=Loudness())
-    >>> tree["layers/output/LOUD"].values
-    array([4.], dtype=float32)
+    Example:
+        >>> import numpy as np, torch, tmeasures as tm
+        >>> class Loudness(tm.Measure):
+        ...     short = "LOUD"
+        ...     needs = frozenset({"largest"})
+        ...     def finalize(self, quantities):
+        ...         values = quantities["largest"]
+        ...         return {"LOUD": tm.Field(values, "activation", "largest magnitude", "here")}
+        ...     def reference(self, cube):
+        ...         return {"LOUD": np.abs(cube).max((0, 1))}
+        >>> tree = tm.measure(torch.nn.ReLU(), torch.tensor([[1.0], [4.0]]), measures=Loudness())
+        >>> tree["layers/output/LOUD"].values
+        array([4.], dtype=float32)
     """
 
     short: ClassVar[str]

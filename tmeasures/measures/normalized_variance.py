@@ -24,14 +24,15 @@ class NormalizedVariance(Measure):
     - Special cases: TV = SV = 0, a dead unit: 1. TV > 0 = SV: infinite. NaN where any activation of
       the unit was NaN or infinite.
     - Needs: at least 2 samples and 2 transformations. Error: `ArgumentError` for an unknown spread.
-    - Cost: one pass where the state of `Moments` fits the memory, else two.
+    - Cost: one pass where the state of all sums fits the memory, else two.
     - Source: Quiroga (2020), equation 4.
 
-    >>> import torch, tmeasures as tm
-    >>> images = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 4.0]]])
-    >>> tree = tm.measure(torch.nn.Flatten(), images, tm.rotations(4), measures="NV")
-    >>> tree["layers/output/NV"].values.round(3)
-    array([1., 1., 1., 1.], dtype=float32)
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> images = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 4.0]]])
+        >>> tree = tm.measure(torch.nn.Flatten(), images, tm.rotations(4), measures="NV")
+        >>> tree["layers/output/NV"].values.round(3)
+        array([1., 1., 1., 1.], dtype=float32)
     """
 
     short = "NV"

@@ -26,10 +26,11 @@ class SampleVariance(Measure):
       the plan goes transformation-first).
     - Source: Quiroga (2020), equation 3.
 
-    >>> import torch, tmeasures as tm
-    >>> tree = tm.measure(torch.nn.ReLU(), torch.tensor([[1.0], [4.0]]), measures="SV")
-    >>> tree["layers/output/SV"].values
-    array([4.5], dtype=float32)
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> tree = tm.measure(torch.nn.ReLU(), torch.tensor([[1.0], [4.0]]), measures="SV")
+        >>> tree["layers/output/SV"].values
+        array([4.5], dtype=float32)
     """
 
     short = "SV"

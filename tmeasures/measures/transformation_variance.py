@@ -34,12 +34,13 @@ class TransformationVariance(Measure):
     - Cost: one sample-first pass; 6 numbers of state for each activation.
     - Source: Quiroga (2020), equation 2.
 
-    >>> import torch, tmeasures as tm
-    >>> relu = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.ReLU())
-    >>> images = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 4.0]]])
-    >>> tree = tm.measure(relu, images, tm.rotations(4), measures="TV")
-    >>> tree["layers/1/TV"].values
-    array([2.125, 2.125, 2.125, 2.125], dtype=float32)
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> relu = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.ReLU())
+        >>> images = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 4.0]]])
+        >>> tree = tm.measure(relu, images, tm.rotations(4), measures="TV")
+        >>> tree["layers/1/TV"].values
+        array([2.125, 2.125, 2.125, 2.125], dtype=float32)
     """
 
     short = "TV"

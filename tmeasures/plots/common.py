@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tmeasures.errors import ResultError
+from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.results import attribute
 from tmeasures.summaries import measured
 
 if TYPE_CHECKING:
     import xarray as xr
+
+Trees: TypeAlias = "xr.DataTree | Mapping[str, xr.DataTree] | Iterable[xr.DataTree]"
+"""One result or several, as the pictures take them."""
+
+
+def named(trees: Trees) -> dict[str, xr.DataTree]:
+    """Results by name: those of a mapping, else the network's, counted up where it is taken."""
+    import xarray as xr
+
+    # A DataTree is a mapping too, of its groups.
+    if isinstance(trees, xr.DataTree) or not isinstance(trees, Iterable):
+        trees = [trees]
+    elif isinstance(trees, str | bytes):
+        raise _not_a_result(trees)
+    unnamed = ((None, tree) for tree in trees)
+    pairs: list[tuple[Any, Any]] = list(trees.items() if isinstance(trees, Mapping) else unnamed)
+    if not pairs:
+        raise ArgumentError("there are no results to draw: give at least one")
+    found: dict[str, xr.DataTree] = {}
+    for key, tree in pairs:
+        if not isinstance(tree, xr.DataTree):
+            raise _not_a_result(tree)
+        name = str(tree.attrs.get("model", "result") if key is None else key)
+        if name in found:
+            name = next(f"{name} {i}" for i in count(2) if f"{name} {i}" not in found)
+        found[name] = tree
+    return found
+
+
+def only(tree: Trees) -> xr.DataTree:
+    """The one result, for pictures that draw one."""
+    found = named(tree)
+    if len(found) > 1:
+        raise ArgumentError(
+            f"this picture is of one result, not of {len(found)}: draw {', '.join(found)} one by "
+            f"one"
+        )
+    return next(iter(found.values()))
 
 
 def choose(
@@ -26,33 +68,92 @@ def choose(
         )
     if patterns is None:
         return having
-    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+    wanted = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(wanted, Sequence) or not all(isinstance(name, str) for name in wanted):
+        raise ArgumentError(
+            f"layers={patterns!r} is neither a pattern nor a list of such: give names of layers, "
+            f"or patterns such as 'conv*'"
+        )
     matches = {
-        pattern: [name for name in having if fnmatchcase(name, pattern)] for pattern in wanted
+        pattern: [name for name in having if name == pattern or fnmatchcase(name, pattern)]
+        for pattern in wanted
     }
     idle = [pattern for pattern, names in matches.items() if not names]
     if idle or not wanted:
+        missing = idle[0] if idle else ""
         raise ResultError(
-            f"no layer with {measure} matches {idle[0] if idle else wanted!r}: use names or "
-            f"patterns of {', '.join(having)}"
+            f"no layer with {measure} matches {missing!r}: use names or patterns of "
+            f"{near(missing, list(having))}"
         )
     chosen = {name for names in matches.values() for name in names}
     return {name: data for name, data in having.items() if name in chosen}
 
 
+def near(name: str, names: Sequence[str]) -> str:
+    """The names that come near to one that is not there, for a message; else the first ones."""
+    found = difflib.get_close_matches(name, names, n=5, cutoff=0.5) or list(names)[:8]
+    rest = len(names) - len(found)
+    return ", ".join(found) + (f" and {rest} others" if rest else "")
+
+
 def default_title(tree: xr.DataTree, what: str) -> str:
     """What is shown, the network, the transformations, n and m."""
+    return _sentence(what, _facts(tree))
 
-    def read(name: str) -> object:
-        return attribute(tree, name) if name in tree.attrs else "?"
 
-    return (
-        f"{what} of {read('model')} under {read('transformations')}\n"
-        f"n = {read('n_samples')} samples, m = {read('n_transformations')} transformations"
-    )
+def titles(trees: Mapping[str, xr.DataTree], what: str) -> tuple[str, list[str]]:
+    """What holds for all results as the title of a figure, and the rest as titles of its panels."""
+    facts = {name: _facts(tree) for name, tree in trees.items()}
+    first = next(iter(facts.values()))
+    shared = {
+        key: fact for key, fact in first.items() if all(fact == f[key] for f in facts.values())
+    }
+    own = []
+    for name, found in facts.items():
+        rest = {key: fact for key, fact in found.items() if key not in shared}
+        if rest.get("model") == f"of {name}":
+            del rest["model"]
+        own.append(_sentence(name, rest).replace("\n", ", "))
+    alone = len(facts) == 1 and first["model"] == f"of {next(iter(facts))}"
+    return _sentence(what, shared), [""] if alone else own
+
+
+def check_scale(scale: str) -> None:
+    """Whether it is one that the pictures know."""
+    if scale not in ("linear", "log"):
+        raise ArgumentError(f"scale={scale!r} is not a scale: use 'linear' or 'log'")
 
 
 def label(attributes: Mapping[str, Any]) -> str:
     """A variable in words, with its units."""
     units = "dimensionless" if attributes["units"] == "1" else attributes["units"]
+    units = re.sub("(?<=[a-z])[2-9]", lambda power: "⁰¹²³⁴⁵⁶⁷⁸⁹"[int(power[0])], units)
     return f"{attributes['long_name']} ({units})"
+
+
+def _facts(tree: xr.DataTree) -> dict[str, str]:
+    def read(name: str) -> object:
+        return attribute(tree, name) if name in tree.attrs else "?"
+
+    return {
+        "model": f"of {read('model')}",
+        "transformations": f"under {read('transformations')}",
+        "n": f"n = {read('n_samples')} samples",
+        "m": f"m = {read('n_transformations')} transformations",
+    }
+
+
+def _sentence(what: str, facts: Mapping[str, str]) -> str:
+    first = [what, *(facts[key] for key in ("model", "transformations") if key in facts)]
+    second = [facts[key] for key in ("n", "m") if key in facts]
+    return "\n".join([" ".join(first), *([", ".join(second)] if second else [])])
+
+
+def _not_a_result(found: object) -> ArgumentError:
+    if isinstance(found, str | bytes | os.PathLike):
+        path = os.fsdecode(found)
+        return ArgumentError(f"{path!r} is a path, not a result: open it first, tm.open({path!r})")
+    return ArgumentError(
+        f"an object of type {type(found).__name__} is not a result: pass what tm.measure or "
+        f"tm.open returned, or a mapping or sequence of such"
+    )

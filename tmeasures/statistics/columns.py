@@ -91,7 +91,7 @@ class Columns(Statistic):
     def _merge_columns(self, other: Self) -> None:
         if self.n != other.n:
             raise ArgumentError(
-                f"parts with closed columns merge only over the same samples, but these saw "
+                "parts with closed columns merge only over the same samples, but these saw "
                 f"{self.n} and {other.n}; split such a run by transformations"
             )
         for part in (self, other):

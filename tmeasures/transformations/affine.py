@@ -86,7 +86,7 @@ class AffineTransformation(Transformation):
     def inverse(self) -> AffineTransformation:
         """The transformation of the inverse matrix, with the same fill.
 
-        What left the frame does not come back: see `valid`.
+        What left the frame does not come back: see `tmeasures.Transformation.valid`.
         """
         return AffineTransformation(self._back, self.fill, name=f"inverse of {self.name}")
 
@@ -114,10 +114,10 @@ class AffineSet(TransformationSet):
     """A set of affine transformations with one fill.
 
     A tile is one call: grids in float64, then in the images' dtype, one a transformation and kept
-    (see `sampling.CACHE_BYTES`); samples are folded into channels. float32 grids place a pixel to
-    about 1e-7 of the frame's size (3e-6 pixels at 28, 3e-5 at 224). The product of two such sets
-    with equal fills is again one: a matrix $B A$ and one interpolation for each pair. With unlike
-    fills the sets are applied one after the other.
+    (up to 256 MiB); samples are folded into channels. float32 grids place a pixel to about 1e-7 of
+    the frame's size (3e-6 pixels at 28, 3e-5 at 224). The product of two such sets with equal fills
+    is again one: a matrix $B A$ and one interpolation for each pair. With unlike fills the sets are
+    applied one after the other.
 
     Args:
         name: Name of the set.
@@ -150,7 +150,8 @@ class AffineSet(TransformationSet):
         fills = {t.fill for t in self._elements}
         if len(fills) > 1:
             raise TransformationError(
-                f"found the fills {sorted(map(str, fills))} in {name!r}, expected one for all"
+                f"found the fills {sorted(map(str, fills))} in {name!r}, expected one for all: "
+                "make them with the same fill="
             )
         self.fill = self._elements[0].fill
         self.matrices: Matrices = np.stack([t.matrix for t in self._elements])
@@ -195,8 +196,8 @@ def _product(first: AffineTransformation, second: AffineTransformation) -> Affin
 def _inverted(matrix: Matrices, name: str) -> Matrices:
     if matrix.shape != (3, 3) or not np.array_equal(matrix[2], [0, 0, 1]):
         raise TransformationError(
-            f"found the matrix {matrix.tolist()} for {name!r}, expected (3, 3) with the last row "
-            "0, 0, 1"
+            f"found the matrix {matrix.tolist()} for {name!r}, expected shape (3, 3) and the last "
+            "row 0, 0, 1: write a linear map as [[a, b, 0], [c, d, 0], [0, 0, 1]]"
         )
     # A condition number, not a determinant: scaling by 1e-6 is small, not singular.
     regular = np.isfinite(matrix).all() and np.linalg.cond(matrix[:2, :2]) < 1e12
@@ -205,6 +206,6 @@ def _inverted(matrix: Matrices, name: str) -> Matrices:
     if not np.isfinite(back).all():
         raise TransformationError(
             f"found the matrix {matrix.tolist()} for {name!r}, expected finite numbers and an "
-            "invertible matrix: no scale may be 0"
+            "invertible matrix: use no scale of 0"
         )
     return np.asarray(back, dtype=np.float64)

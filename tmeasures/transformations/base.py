@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from types import MappingProxyType
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tmeasures.errors import TransformationError
+from tmeasures.hints import called
 
 Ids = NDArray[np.int64]
 HALF = (torch.float16, torch.bfloat16)
@@ -24,8 +25,11 @@ _SHOWN = 16  # rows of a notebook's table
 def prepare(batch: Tensor) -> Tensor:
     """The batch in the dtype transformations work in: uint8 as float32 / 255, halves as float32."""
     if not isinstance(batch, Tensor) or batch.ndim == 0:
-        found = f"shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
-        raise TransformationError(f"found {found}, expected a tensor (batch, *item)")
+        found = f"shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else called(batch)
+        raise TransformationError(
+            f"found {found}, expected a tensor (batch, *item): give torch.as_tensor(...) with a "
+            "first axis of samples"
+        )
     if batch.dtype == torch.uint8:
         return batch.to(torch.float32) / 255
     return batch.to(torch.float32) if batch.dtype in HALF else batch
@@ -80,7 +84,8 @@ class Transformation(ABC):
             TransformationError: It has none.
         """
         raise TransformationError(
-            f"{self.name!r} has no inverse: use a set whose transformations have one"
+            f"{self.name!r} has no inverse: use a set whose transformations have one, or give "
+            "inverses= to tm.transformations"
         )
 
     def valid(self, size: tuple[int, int]) -> Tensor:
@@ -138,12 +143,15 @@ identity 0; fill 0.0>
         self.name = name
         self._elements = tuple(transformations)
         if not self._elements:
-            raise TransformationError(f"found no transformations in {name!r}, expected at least 1")
+            raise TransformationError(
+                f"found no transformations in {name!r}, expected at least 1: give one, or leave "
+                "the set out"
+            )
         for element in self._elements:
             if not isinstance(element, Transformation):
                 raise TransformationError(
-                    f"found {type(element).__name__} in {name!r}, expected a Transformation: "
-                    "wrap callables by tm.transformations([...])"
+                    f"found {called(element)} in {name!r}, expected a Transformation: wrap "
+                    "callables by tm.transformations([...])"
                 )
 
     @property
@@ -192,10 +200,11 @@ identity 0; fill 0.0>
             TransformationError: The batch, indices or ids do not fit.
         """
         indices = range(len(self)) if indices is None else indices
-        inside = 0 <= indices.start < indices.stop <= len(self)
-        if not (isinstance(indices, range) and inside and indices.step == 1):
+        consecutive = isinstance(indices, range) and indices.step == 1
+        if not (consecutive and 0 <= indices.start < indices.stop <= len(self)):
             raise TransformationError(
-                f"found indices {indices!r}, expected a range of step 1 within 0 to {len(self)}"
+                f"found indices {indices!r}, expected consecutive ones within 0 to {len(self)}: "
+                "give a range(start, stop)"
             )
         batch = prepare(batch)
         return self._apply(batch, indices, check_ids(ids, len(batch)), seed)
@@ -382,17 +391,6 @@ def check_ids(ids: ArrayLike | None, count: int) -> Ids:
     if array.shape != (count,) or array.dtype.kind not in "iu":
         raise TransformationError(
             f"found ids of shape {array.shape} and dtype {array.dtype}, expected one integer for "
-            f"each of the {count} samples"
+            f"each of the {count} samples: give as many, or leave ids out to count from 0"
         )
     return array.astype(np.int64, copy=False)
-
-
-def finite(value: Any, what: str) -> list[float]:
-    """A non-empty sequence of finite numbers as a list of floats."""
-    try:
-        numbers = [float(v) for v in value]
-    except (TypeError, ValueError):
-        numbers = []
-    if not numbers or not np.isfinite(numbers).all():
-        raise TransformationError(f"found {what}={value!r}, expected one or more finite numbers")
-    return numbers

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random as python_random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tmeasures.errors import TransformationError
+from tmeasures.hints import called, reason, shown
 from tmeasures.transformations.base import (
     Ids,
     Transformation,
@@ -70,7 +73,8 @@ class CallableTransformation(Transformation):
             output = torch.as_tensor(np.ascontiguousarray(output), device=batch.device)
         if not isinstance(output, Tensor):
             raise TransformationError(
-                f"{self.name!r} returns {type(output).__name__}, expected a tensor or an array"
+                f"{self.name!r} returns {called(output)}, expected a tensor or an array: return "
+                "the transformed one"
             )
         both = output.is_floating_point() and batch.is_floating_point()
         return output.to(batch.dtype) if both else output
@@ -78,7 +82,21 @@ class CallableTransformation(Transformation):
     def check(self, batch: Tensor) -> None:
         """Raise if it changes its input, or gives two results for one input."""
         ids, given = np.arange(len(batch)), batch.clone()
-        first = self._apply(given, ids, 0).clone()
+        try:
+            first = self._apply(given, ids, 0).clone()
+        except TransformationError:
+            raise
+        except Exception as error:
+            each = "a batch" if self._on == "batch" else "an item of a batch"
+            raise TransformationError(
+                f"{self.name!r} fails on {each} {shown(batch)} ({reason(error)}): give a function "
+                "of such a tensor, or one of single items with on='item'"
+            ) from error
+        if batch.is_floating_point() and not first.is_floating_point():
+            raise TransformationError(
+                f"{self.name!r} turns {batch.dtype} into {first.dtype}, expected floating values: "
+                "return x.float()"
+            )
         if not _same(given, batch):
             raise TransformationError(
                 f"{self.name!r} changes its input in place: return a new tensor instead"
@@ -130,7 +148,9 @@ def transformations(
             the generators seeded by (seed, sample id, transformation) and put back afterwards: the
             draws do not depend on the batches, and no random state outside changes. Generators of
             the callables' own are not seeded.
-        names: Names, one a callable; None takes ``__name__``, or t0, t1, ...
+        names: Names, one a callable; None takes those of functions and classes, for a
+            ``functools.partial`` with its arguments, and t0, t1, ... for lambdas; a name that
+            comes again is counted, ``blur``, ``blur#1``.
         inverses: The inverses, one a callable, None where there is none; of the same kind.
 
     Raises:
@@ -156,20 +176,25 @@ def transformations(
     """
     if callable(callables) or not isinstance(callables, Sequence) or not callables:
         raise TransformationError(
-            f"found {callables!r}, expected a sequence of one or more callables"
+            f"found {'[]' if callables == [] else called(callables)}, expected one or more "
+            "callables: give a list of them, such as [lambda x: x, f]"
         )
     if on not in ("batch", "item"):
-        raise TransformationError(f"found on={on!r}, expected 'batch' or 'item'")
-    names = [_name(f, i) for i, f in enumerate(callables)] if names is None else names
+        raise TransformationError(f"found on={on!r}, expected 'batch' or 'item': name one of them")
+    names = _names(callables) if names is None else names
     inverses = [None] * len(callables) if inverses is None else inverses
     for what, given in (("names", names), ("inverses", inverses)):
         if len(given) != len(callables):
             raise TransformationError(
-                f"found {len(given)} {what} for {len(callables)} callables, expected one for each"
+                f"found {len(given)} {what} for {len(callables)} callables, expected one for each: "
+                f"give as many, or leave {what}= out"
             )
     for f in (*callables, *(back for back in inverses if back is not None)):
         if not callable(f):
-            raise TransformationError(f"found {f!r}, expected a callable")
+            advice = "give a function of a batch; for angles use tm.rotations([...])"
+            if isinstance(f, TransformationSet):
+                advice = "join sets by a * b, or list their elements, [*a, *b]"
+            raise TransformationError(f"found {called(f)}, expected a callable: {advice}")
     rows = enumerate(zip(names, callables, inverses, strict=True))
     elements = [
         CallableTransformation(name, f, back, on, i if random else None)
@@ -178,9 +203,32 @@ def transformations(
     return CallableSet(f"transformations({len(elements)})", elements)
 
 
-def _name(function: Function, index: int) -> str:
-    name = getattr(function, "__name__", "<none>")
-    return f"t{index}" if name.startswith("<") else name
+def _names(callables: Sequence[Function]) -> list[str]:
+    """A name for each, counted where several would have the same."""
+    names: list[str] = []
+    seen: Counter[str] = Counter()
+    for index, function in enumerate(callables):
+        name = _name(function) or f"t{index}"
+        names.append(f"{name}#{seen[name]}" if seen[name] else name)
+        seen[name] += 1
+    return names
+
+
+def _name(function: Function) -> str:
+    """Of a function or class, of what a partial calls with its arguments; empty of a lambda."""
+    if isinstance(function, Transformation):
+        return function.name
+    if isinstance(function, partial):
+        given = [_short(v) for v in function.args]
+        given += [f"{k}={_short(v)}" for k, v in function.keywords.items()]
+        return f"{_name(function.func) or 'lambda'}({', '.join(given)})"
+    name: str = getattr(function, "__name__", type(function).__name__)
+    return "" if name.startswith("<") else name
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 12 and "\n" not in text else type(value).__name__
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import index as as_index
 from typing import cast
 
 import numpy as np
 
 from tmeasures.errors import TransformationError
+from tmeasures.hints import numbers, whole
 from tmeasures.transformations.affine import AffineSet, AffineTransformation
-from tmeasures.transformations.base import finite
 from tmeasures.transformations.sampling import FillArgument, Matrices
 
 DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
@@ -49,15 +48,10 @@ def rotations(n: int | Sequence[float] = 16, *, fill: FillArgument = 0) -> Affin
         >>> rotations([-10, 0, 10]).identity
         1
     """
-    if isinstance(n, Sequence | np.ndarray):
-        angles = finite(n, "angles")
+    if isinstance(n, Sequence | np.ndarray) and not isinstance(n, str):
+        angles = numbers("angles", n, TransformationError)
     else:
-        try:
-            count = as_index(n)
-        except TypeError:
-            count = 0
-        if count < 1:
-            raise TransformationError(f"found n={n!r}, expected a number of rotations from 1 on")
+        count = whole("n", n, error=TransformationError)
         angles = [360 * i / count for i in range(count)]
     return AffineSet(
         f"rotations({len(angles)})",
@@ -105,7 +99,7 @@ def scalings(factors: Sequence[float] = FACTORS, *, fill: FillArgument = 0) -> A
                 [0.1875, 0.2500, 0.2500, 0.1875],
                 [0.1875, 0.2500, 0.2500, 0.1875]])
     """
-    scales = finite(factors, "factors")
+    scales = numbers("factors", factors, TransformationError)
     if min(scales) <= 0:
         raise TransformationError(
             f"found the factor {min(scales):g}, expected positive ones: use flips() to mirror"
@@ -156,7 +150,7 @@ def translations(
                  [1., 2.]]])
     """
     if offsets is None:
-        distances = finite(PIXELS if pixels is None else pixels, "pixels")
+        distances = numbers("pixels", PIXELS if pixels is None else pixels, TransformationError)
         if min(distances) <= 0:
             raise TransformationError(
                 f"found a distance of {min(distances):g} pixels, expected positive ones: give "
@@ -164,11 +158,16 @@ def translations(
             )
         shifts = [(dy * p, dx * p) for dy, dx in DIRECTIONS for p in distances]
     elif pixels is not None:
-        raise TransformationError("found both pixels and offsets, expected one of them")
+        raise TransformationError(
+            f"found both pixels={pixels!r} and offsets={offsets!r}, expected one: leave one out"
+        )
     elif np.ndim(offsets) != 2 or np.shape(offsets)[1] != 2:
-        raise TransformationError(f"found offsets={offsets!r}, expected one or more (dy, dx)")
+        raise TransformationError(
+            f"found offsets={offsets!r}, expected one or more (dy, dx): give pairs such as "
+            "[(0, 0), (1, 0)]"
+        )
     else:
-        flat = finite(np.ravel(offsets), "offsets")
+        flat = numbers("offsets", np.ravel(offsets), TransformationError)
         shifts = list(zip(flat[::2], flat[1::2], strict=True))
     return AffineSet(
         f"translations({len(shifts)})",

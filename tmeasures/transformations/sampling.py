@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tmeasures.errors import TransformationError
-from tmeasures.transformations.base import finite, prepare
+from tmeasures.hints import numbers
+from tmeasures.transformations.base import prepare
 
 Fill = float | tuple[float, ...] | str
 FillArgument = float | Sequence[float] | str
@@ -38,11 +39,12 @@ def as_fill(fill: FillArgument) -> Fill:
         if fill in ("edge", "wrap"):
             return fill
     elif np.ndim(fill) == 1:
-        return tuple(finite(fill, "fill"))
+        return tuple(numbers("fill", fill, TransformationError))
     elif np.ndim(fill) == 0 and isinstance(fill, int | float | np.number) and np.isfinite(fill):
         return float(fill)
     raise TransformationError(
-        f"found fill={fill!r}, expected a finite number, one for each channel, 'edge' or 'wrap'"
+        f"found fill={fill!r}, expected a finite number, one for each channel, 'edge' or 'wrap': "
+        "give 0 for black"
     )
 
 
@@ -51,17 +53,18 @@ def check_images(images: Tensor, fill: Fill) -> None:
     if not images.is_floating_point():
         raise TransformationError(
             f"found dtype {str(images.dtype).removeprefix('torch.')}, expected floating or uint8 "
-            "images: convert them, or for what are no images use tm.transformations([...])"
+            "images: convert them by float(), or use tm.transformations([...]) for other things"
         )
     shape = tuple(images.shape[1:])
     if len(shape) < 2:
         raise TransformationError(
-            f"found items of shape {shape}, expected images whose last two axes are y, x"
+            f"found items of shape {shape}, expected images whose last two axes are y, x: use "
+            "tm.transformations([...]) for other things"
         )
     if isinstance(fill, tuple) and (len(shape) < 3 or shape[-3] != len(fill)):
         raise TransformationError(
             f"found items of shape {shape} and a fill for {len(fill)} channels, expected "
-            f"(..., {len(fill)}, y, x): give one number or one a channel"
+            f"(..., {len(fill)}, y, x): give one number, or one for each channel"
         )
 
 
@@ -272,7 +275,7 @@ def warp(images: Tensor, matrices: Tensor, fill: FillArgument = 0) -> Tensor:
     if matrices.ndim != 3 or matrices.shape[1:] != (3, 3) or not matrices.is_floating_point():
         raise TransformationError(
             f"found matrices of shape {tuple(matrices.shape)} and dtype {matrices.dtype}, expected "
-            "(transformation, 3, 3), floating"
+            "floating ones (transformation, 3, 3): give a single one as matrix[None]"
         )
     exact = torch.float32 if images.device.type == "mps" else torch.float64
     back = torch.linalg.inv(matrices.to(images.device, exact))

@@ -1,0 +1,657 @@
+"""Errors read aloud: what new users do by mistake, and the sentence that answers each."""
+
+import ast
+import functools
+import re
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+import tmeasures as tm
+from tmeasures import engine
+from tmeasures.results import attribute
+from tmeasures.transformations import AffineSet, AffineTransformation
+
+ARG, MODEL, MEMORY = tm.ArgumentError, tm.ModelError, tm.MemoryLimitError
+SAMPLE, TRANSFORM, RESULT = tm.SampleError, tm.TransformationError, tm.ResultError
+WARNING = tm.TMeasuresWarning
+
+IMAGES = torch.rand(6, 1, 8, 8)
+ANGLES, MANY = tm.rotations(4), tm.rotations(64)
+
+
+def network(channels=1):
+    """A classifier of 8 x 8 images."""
+    return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+
+
+NETWORK = network()
+
+
+class Own(nn.Module):
+    """A network whose forward is given."""
+
+    def __init__(self, forward, **modules):
+        super().__init__()
+        self.function = forward
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, *inputs):
+        return self.function(self, *inputs)
+
+
+class Arrays:
+    """A model of numpy arrays."""
+
+    def __init__(self, function):
+        self.run = function
+
+
+class Flow(IterableDataset):
+    """Images one after the other."""
+
+    def __iter__(self):
+        return iter(IMAGES)
+
+
+class Two:
+    """A data set without a length."""
+
+    def __getitem__(self, index):
+        return IMAGES[index]
+
+
+class Mine(tm.Measure):
+    """A measure with a slip in it."""
+
+    short = "MINE"
+
+    def __init__(self, needs=frozenset({"rows"}), reads="rows", at=slice(None)):
+        self.needs, self.reads, self.at = frozenset(needs), reads, at
+
+    def finalize(self, quantities):
+        return {"MINE": tm.Field(quantities[self.reads][self.at], "1", "mine", "here")}
+
+    def reference(self, cube):
+        return {}
+
+
+def plan(model=NETWORK, samples=IMAGES, transformations=ANGLES, **arguments):
+    """What a run says before it starts."""
+    return tm.explain(model, samples, transformations, **{"measures": "NV"} | arguments)
+
+
+@functools.cache
+def tree():
+    return tm.measure(NETWORK, IMAGES, ANGLES, measures="NV")
+
+
+def walked(*arguments):
+    return list(tm.walk(*arguments))
+
+
+def opened(some_tree):
+    """Read back a tree that was written without a check."""
+    with tempfile.TemporaryDirectory() as folder:
+        some_tree.to_netcdf(f"{folder}/a.nc")
+        return tm.open(f"{folder}/a.nc")
+
+
+def scripted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(NETWORK, IMAGES)
+
+
+def later():
+    """A result as a later version may write it."""
+    changed = tree().copy()
+    changed.attrs["format"] = 99
+    return changed
+
+
+def raising(error, most=3, run=tm.measure):
+    """Run a network that raises when it gets more inputs than so many."""
+
+    def forward(self, x):
+        if len(x) > most:
+            raise error
+        return x
+
+    run(Own(forward), IMAGES, ANGLES)
+
+
+def dynamic(forward):
+    """Run a network that does something else for more inputs than the probe's three."""
+    model = Own(forward, a=nn.Linear(5, 5), b=nn.Linear(5, 5))
+    tm.measure(model, torch.rand(9, 5), measures="SV")
+
+
+def folding(self, x):
+    return self.a(x.reshape(-1, 16)).reshape(len(x), -1)
+
+
+def items(*shapes):
+    return [torch.zeros(shape) for shape in shapes]
+
+
+def blur(x):
+    return x
+
+
+# What a user does: the kind of error, what its sentence must hold, and how it is done.
+# fmt: off
+MISTAKES = {
+    # The network
+    "the class in place of a network": (ARG, "the class ReLU", "ReLU(...)",
+        lambda: plan(nn.ReLU)),
+    "the class of an object with run()": (ARG, "Jax",
+        lambda: plan(type("Jax", (), {"run": 1}))),
+    "a path in place of a network": (ARG, "'net.pt'", "load_state_dict",
+        lambda: plan("net.pt")),
+    "a state dict in place of a network": (ARG, "OrderedDict", "load_state_dict",
+        lambda: plan(NETWORK.state_dict())),
+    "a function in place of a network": (ARG, "function blur", "run",
+        lambda: plan(blur)),
+    "None in place of a network": (ARG, "None", "torch.nn.Module",
+        lambda: plan(None)),
+    "a DataParallel": (ARG, "DataParallel", "model.module",
+        lambda: plan(nn.DataParallel(NETWORK))),
+    "a network without weights yet": (ARG, "'0' is lazy", "run the model",
+        lambda: plan(nn.Sequential(nn.LazyLinear(3)))),
+    "a scripted network": (ARG, "ScriptModule", "pass",
+        lambda: plan(scripted())),
+    "device='gpu'": (ARG, "'gpu'", "name one",
+        lambda: plan(device="gpu")),
+    "CUDA where there is none": (ARG, "'cuda:77'", "leave device= out",
+        lambda: plan(device="cuda:77")),
+    "a device that is none": (ARG, "1.5", "name one",
+        lambda: plan(device=1.5)),
+    "a device for a model of arrays": (ARG, "'meta'", "leave it out",
+        lambda: plan(Arrays(lambda x: {"y": x}), device="meta")),
+    "call= that is a text": (ARG, "'forward'", "give a function",
+        lambda: plan(call="forward")),
+    # What the network is given
+    "grey images into a colour network": (
+        MODEL, "'0' (Conv2d) expects 3 channels and the images have 1",
+        "float32 of shape (1, 8, 8)", "preprocess=lambda x: x.repeat(1, 3, 1, 1)", "Given groups=1",
+        lambda: plan(network(3))),
+    "colour images into a grey network": (
+        MODEL, "expects 1 channel and the images have 3", "mean(1, keepdim=True)",
+        lambda: plan(samples=IMAGES.expand(6, 3, 8, 8))),
+    "four channels into a colour network": (MODEL, "have 4", "preprocess=",
+        lambda: plan(network(3), IMAGES.expand(6, 4, 8, 8))),
+    "images without a channel axis": (
+        MODEL, "have none", "of shape (8, 8)", "preprocess=lambda x: x[:, None]",
+        lambda: plan(samples=IMAGES[:, 0])),
+    "channels last": (MODEL, "(8, 8, 3)", "movedim(-1, 1)",
+        lambda: plan(network(3), torch.rand(6, 8, 8, 3))),
+    "images of another size": (
+        MODEL, "'3' (Linear) takes 144 features and gets 400", "(1, 12, 12)", "resizes",
+        lambda: plan(samples=torch.rand(6, 1, 12, 12))),
+    "images into a network of vectors": (MODEL, "takes 64 features and gets 8", "flatten(1)",
+        lambda: plan(nn.Linear(64, 3), IMAGES)),
+    "images that are too small": (MODEL, "(1, 2, 2)", "resizes",
+        lambda: plan(samples=torch.rand(6, 1, 2, 2))),
+    "images that are too small to pool": (MODEL, "(1, 8, 8)", "resizes",
+        lambda: plan(nn.MaxPool2d(9))),
+    "integers in place of floats": (MODEL, "gets int64", "samples.float()",
+        lambda: plan(nn.Linear(5, 3), torch.ones(6, 5).long(), None, measures="SV")),
+    "booleans in place of floats": (MODEL, "gets bool", "samples.float()",
+        lambda: plan(samples=IMAGES > 0.5, transformations=None, measures="SV")),
+    "several images of uint8": (MODEL, "gets uint8", "input= with the name",
+        lambda: plan(
+            Own(lambda self, a, b: self.c(a + b), c=nn.Conv2d(1, 2, 3)),
+            {"a": IMAGES.byte(), "b": IMAGES.byte()}, None, measures="SV",
+            call=lambda model, inputs: model(*inputs.values()))),
+    "floats in place of token ids": (MODEL, "float32 of shape (5,)", "samples.long()",
+        lambda: plan(nn.Embedding(30, 4), torch.rand(6, 5), None, measures="SV")),
+    "token ids the network does not know": (MODEL, "from 0 to 29", "such ids",
+        lambda: plan(nn.Embedding(30, 4), torch.full((6, 5), 50), None, measures="SV")),
+    "a sequence of vectors of another size": (MODEL, "LSTM", "(5, 4)", "give inputs",
+        lambda: plan(nn.LSTM(7, 3), torch.rand(6, 5, 4), None, measures="SV")),
+    "keys that the network does not know": (MODEL, "pixels float32", "keyword argument 'pixels'",
+        lambda: plan(NETWORK, {"pixels": IMAGES})),
+    "one input where the network takes two": (
+        MODEL, "missing 1 required positional argument: 'b'", "give",
+        lambda: plan(Own(lambda self, a, b: a))),
+    "a network that raises": (MODEL, "the network (Own) failed", "'nothing'", "give",
+        lambda: plan(Own(lambda self, x: x.nothing))),
+    "a layer that raises": (MODEL, "layer '0' (Own)", "KeyError: 'k'", "give",
+        lambda: plan(nn.Sequential(Own(lambda self, x: {}["k"])))),
+    "a model of arrays that raises": (MODEL, "Arrays", "give",
+        lambda: plan(Arrays(lambda x: x.nothing))),
+    "run() without a mapping": (MODEL, "Arrays.run returned a list", "return {'output': array}",
+        lambda: plan(Arrays(lambda x: [x]))),
+    "run() with texts": (MODEL, "layer 'y'", "return",
+        lambda: plan(Arrays(lambda x: {"y": ["a"] * len(x)}))),
+    "a network that runs other layers than it did": (MODEL, "layer 'b' was called", "leave it out",
+        lambda: dynamic(lambda self, x: self.a(x) if len(x) < 4 else self.b(x))),
+    "a network that runs out of CUDA memory": (
+        MEMORY, "6 samples x 4 transformations", "batch_size=", "memory=",
+        lambda: raising(torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB"))),
+    "a network that runs out of memory": (MEMORY, "24 inputs", "batch_size=12",
+        lambda: raising(RuntimeError("DefaultCPUAllocator: can't allocate memory"))),
+    "numpy out of memory": (MEMORY, "24 inputs", "batch_size=",
+        lambda: raising(MemoryError())),
+    "a walk that runs out of memory": (MEMORY, "24 inputs", "batch_size=",
+        lambda: raising(MemoryError(), run=walked)),
+    "out of memory in the probe": (MEMORY, "2 inputs", "device=",
+        lambda: raising(MemoryError(), most=1)),
+    "preprocess= that is a text": (ARG, "'norm'", "give a function",
+        lambda: plan(preprocess="norm")),
+    "preprocess= that raises": (ARG, "float32 of shape (1, 8, 8)", "give a function",
+        lambda: plan(preprocess=lambda x: x["image"])),
+    "preprocess= that returns a pair": (ARG, "a tuple", "return a tensor",
+        lambda: plan(preprocess=lambda x: (x, x))),
+    "preprocess= that drops inputs": (ARG, "1 inputs for 2", "return as many",
+        lambda: plan(preprocess=lambda x: x[0])),
+    "a network on two devices": (ARG, "cpu, meta", "leave device= out",
+        lambda: plan(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, device="meta")), device="cpu")),
+    "a network that skips a layer": (MODEL, "'a' was not called", "leave it out",
+        lambda: dynamic(lambda self, x: self.a(x) if len(x) < 4 else x)),
+    "a network whose shapes change": (MODEL, "'a' returned", "(9, 1, 5)", "leave it out",
+        lambda: dynamic(lambda self, x: self.a(x if len(x) < 4 else x[:, None]))),
+    # Samples
+    "a path in place of samples": (SAMPLE, "'digits.npz'", "np.load",
+        lambda: plan(samples="digits.npz")),
+    "None in place of samples": (SAMPLE, "None", "give a tensor",
+        lambda: plan(samples=None)),
+    "a generator of samples": (SAMPLE, "a generator", "give a tensor",
+        lambda: plan(samples=(x for x in IMAGES))),
+    "a class in place of a data set": (SAMPLE, "the class Flow", "give",
+        lambda: plan(samples=Flow)),
+    "a data set without a length": (SAMPLE, "Two without a length", "__len__",
+        lambda: plan(samples=Two())),
+    "no samples": (SAMPLE, "length of 0", "give at least one",
+        lambda: plan(samples=IMAGES[:0])),
+    "an empty mapping": (SAMPLE, "empty mapping", "give",
+        lambda: plan(samples={})),
+    "a single number": (SAMPLE, "shape ()", "give them a first axis",
+        lambda: plan(samples=torch.tensor(1.0))),
+    "an array of texts": (SAMPLE, "dtype <U1", "convert",
+        lambda: plan(samples=np.array(["a", "b"]))),
+    "an array of arrays": (SAMPLE, "dtype object", "convert",
+        lambda: plan(samples=np.array([None, None]))),
+    "a mapping of lists": (SAMPLE, "'x' are a list", "np.array",
+        lambda: plan(samples={"x": [1, 2]})),
+    "a mapping of unequal lengths": (SAMPLE, "{'x': 6, 'y': 5}", "give",
+        lambda: plan(samples={"x": IMAGES, "y": IMAGES[1:]})),
+    "one-hot labels": (SAMPLE, "(6, 6)", "argmax(1)",
+        lambda: plan(samples=(IMAGES, torch.eye(6)))),
+    "a column of labels": (SAMPLE, "(6, 1)", "y[:, 0]",
+        lambda: plan(samples=(IMAGES, torch.zeros(6, 1)))),
+    "fewer labels than images": (SAMPLE, "(5,)", "give one label",
+        lambda: plan(samples=(IMAGES, torch.zeros(5)))),
+    "items of unequal shapes": (SAMPLE, " and 2 have|samples 2 and ", "(1, 9, 8)", "resize",
+        lambda: plan(samples=items((1, 8, 8), (1, 8, 8), (1, 9, 8)))),
+    "items of unequal keys": (SAMPLE, "['x']", "['z']", "give",
+        lambda: plan(samples=[{"x": IMAGES[0]}, {"z": IMAGES[0]}])),
+    "items of three parts": (SAMPLE, "3 parts", "mapping",
+        lambda: plan(samples=[(IMAGES[0], 1, 2)] * 6)),
+    "items of text": (SAMPLE, "a list", "convert",
+        lambda: plan(samples=["a", "b"])),
+    "items of no known type": (SAMPLE, "object", "convert",
+        lambda: plan(samples=[object()] * 6)),
+    "images of Pillow": (SAMPLE, "PIL.Image.Image", "ToTensor()",
+        lambda: plan(samples=[pytest.importorskip("PIL.Image").new("L", (8, 8))] * 6)),
+    "mappings without a tensor": (SAMPLE, "['text']", "give",
+        lambda: plan(samples=[{"text": "a"}] * 6)),
+    "a collate function that drops items": (SAMPLE, "(1, 1, 8, 8)", "mend the collate_fn",
+        lambda: plan(samples=DataLoader(IMAGES, collate_fn=lambda x: torch.stack(x)[:1]))),
+    "an iterable data set without items": (SAMPLE, "no sample", "give",
+        lambda: plan(samples=type("Empty", (Flow,), {"__iter__": lambda _: iter(())})())),
+    "an iterable data set in two passes": (MEMORY, "iterable", "allow as much",
+        lambda: plan(samples=Flow(), transformations=tm.rotations(64), memory="20KB")),
+    "an iterable data set walked twice": (ARG, "32 times", "walk sample-first",
+        lambda: tm.walk(NETWORK, Flow(), tm.rotations(64), order="transformation", batch_size=8)),
+    "an array of labels for an iterable data set": (ARG, "no indices", "give the key",
+        lambda: plan(samples=Flow(), labels=range(6))),
+    "labels of another length": (ARG, "3 labels for 6 samples", "give one",
+        lambda: plan(labels=[1, 2, 3])),
+    "labels of two axes": (ARG, "(6, 6)", "give one number",
+        lambda: plan(labels=torch.eye(6))),
+    "a key of labels for a tensor": (ARG, "'label'", "give one label",
+        lambda: plan(labels="label")),
+    "a mistyped key of labels": (ARG, "'labels'", "did you mean 'label'",
+        lambda: plan(samples={"x": IMAGES, "label": range(6)}, labels="labels")),
+    "n_samples too large": (ARG, "n_samples=7", "6 samples", "give at most 6",
+        lambda: plan(n_samples=7)),
+    "n_samples=0": (ARG, "n_samples=0", "give",
+        lambda: plan(n_samples=0)),
+    "n_samples='all'": (ARG, "n_samples='all'", "give",
+        lambda: plan(n_samples="all")),
+    "seed=-1": (ARG, "seed=-1", "at least 0",
+        lambda: plan(seed=-1)),
+    "seed=None": (ARG, "seed=None", "at least 0",
+        lambda: plan(seed=None)),
+    "input= for tensors": (ARG, "'image'", "leave it out",
+        lambda: plan(input="image")),
+    "a mistyped key in input=": (ARG, "'imag'", "did you mean 'image'",
+        lambda: plan(samples={"image": IMAGES}, input="imag")),
+    "two images in a mapping": (ARG, "left, right", "input='...'",
+        lambda: plan(samples={"left": IMAGES, "right": IMAGES})),
+    "one sample": (ARG, "there is 1", "give more",
+        lambda: plan(samples=IMAGES[:1])),
+    "a plan of two passes for an iterable data set": (ARG, "more than once", "allow more",
+        lambda: plan(NETWORK, Flow(), MANY, plan=plan(transformations=MANY, memory="50KB"))),
+    # Transformations
+    "transformations by name": (ARG, "'rotation'", "did you mean 'rotations'", "give a set",
+        lambda: plan(transformations="rotation")),
+    "a number of transformations": (ARG, "16", "tm.rotations(16)",
+        lambda: plan(transformations=16)),
+    "a set that is not called": (ARG, "function rotations", "tm.rotations()",
+        lambda: plan(transformations=tm.rotations)),
+    "one function in place of a list": (ARG, "function blur", "give a list",
+        lambda: plan(transformations=blur)),
+    "one module in place of a list": (ARG, "Sequential", "give a list",
+        lambda: plan(transformations=nn.Sequential(nn.ReLU()))),
+    "one transformation in place of a set": (ARG, "rotation 90°", "give a set",
+        lambda: plan(transformations=ANGLES[1])),
+    "a class of transformations": (ARG, "the class AffineSet", "give",
+        lambda: plan(transformations=AffineSet)),
+    "no transformations where the measure needs two": (ARG, "there is 1", "give a set",
+        lambda: plan(transformations=None)),
+    "an empty list of transformations": (TRANSFORM, "[]", "give a list",
+        lambda: plan(transformations=[])),
+    "a list of angles": (TRANSFORM, "found 0", "tm.rotations([...])",
+        lambda: plan(transformations=[0, 90])),
+    "a list of sets": (TRANSFORM, "AffineSet", "a * b",
+        lambda: plan(transformations=[ANGLES, tm.flips()])),
+    "rotations of vectors": (TRANSFORM, "(5,)", "use tm.transformations",
+        lambda: plan(nn.Linear(5, 3), torch.rand(6, 5))),
+    "rotations of integers": (TRANSFORM, "int64", "convert",
+        lambda: plan(samples=IMAGES.long())),
+    "a transformation that raises": (TRANSFORM, "'t1' fails", "rotate", "give",
+        lambda: plan(transformations=[blur, lambda x: x.rotate(45)])),
+    "a transformation for single images": (TRANSFORM, "'t1' turns a batch of 2", "on='item'",
+        lambda: plan(transformations=[blur, lambda x: x[0]])),
+    "transformations of unequal sizes": (TRANSFORM, "(1, 8, 7)", "crop or resize",
+        lambda: plan(transformations=[blur, lambda x: x[..., 1:]])),
+    "a transformation that returns None": (TRANSFORM, "returns None", "return",
+        lambda: plan(transformations=[blur, lambda x: None])),
+    "a transformation that returns integers": (TRANSFORM, "torch.uint8", "return x.float()",
+        lambda: plan(transformations=[blur, lambda x: (255 * x).byte()])),
+    "a transformation in place": (TRANSFORM, "'t1' changes its input", "return a new tensor",
+        lambda: plan(transformations=[blur, lambda x: x.mul_(2)])),
+    "a random transformation": (TRANSFORM, "'t1' gives two results", "random=True",
+        lambda: plan(transformations=[blur, lambda x: x + torch.rand_like(x)])),
+    "a single callable in tm.transformations": (TRANSFORM, "function blur", "give a list",
+        lambda: tm.transformations(blur)),
+    "on='image'": (TRANSFORM, "'image'", "name one",
+        lambda: tm.transformations([blur], on="image")),
+    "fewer names than callables": (TRANSFORM, "1 names for 2", "give as many",
+        lambda: tm.transformations([blur, blur], names=["a"])),
+    "the inverse of a callable": (TRANSFORM, "'blur' has no inverse", "inverses=",
+        lambda: tm.transformations([blur])[0].inverse()),
+    "rotations(0)": (TRANSFORM, "n=0", "give",
+        lambda: tm.rotations(0)),
+    "rotations('16')": (TRANSFORM, "n='16'", "give",
+        lambda: tm.rotations("16")),
+    "rotations([])": (TRANSFORM, "angles=[]", "give",
+        lambda: tm.rotations([])),
+    "rotations(fill='black')": (TRANSFORM, "'black'", "give 0",
+        lambda: tm.rotations(fill="black")),
+    "a fill of three channels for grey images": (TRANSFORM, "3 channels", "give one number",
+        lambda: plan(transformations=tm.rotations(4, fill=(0, 0, 0)))),
+    "scalings(2)": (TRANSFORM, "factors=2", "give a list",
+        lambda: tm.scalings(2)),
+    "scalings('12')": (TRANSFORM, "factors='12'", "give a list",
+        lambda: tm.scalings("12")),
+    "scalings([0])": (TRANSFORM, "factor 0", "flips()",
+        lambda: tm.scalings([0, 1])),
+    "translations([0])": (TRANSFORM, "0 pixels", "give offsets=",
+        lambda: tm.translations([0, 1])),
+    "translations of pixels and offsets": (TRANSFORM, "pixels=[1]", "leave one out",
+        lambda: tm.translations([1], offsets=[(0, 0)])),
+    "translations of single offsets": (TRANSFORM, "[1, 2]", "give pairs",
+        lambda: tm.translations(offsets=[1, 2])),
+    "a matrix of another shape": (TRANSFORM, "[[1.0, 0.0], [0.0, 1.0]]", "write",
+        lambda: AffineTransformation(np.eye(2))),
+    "a matrix that has no inverse": (TRANSFORM, "0.0", "use no scale of 0",
+        lambda: AffineTransformation(np.diag([0, 1, 1]))),
+    "sets of unlike fills": (TRANSFORM, "'0.0', '1.0'", "same fill=",
+        lambda: AffineSet("mixed", [ANGLES[0], tm.flips(fill=1)[0]])),
+    "an affine set of callables": (TRANSFORM, "<blur>", "use TransformationSet",
+        lambda: AffineSet("mixed", tm.transformations([blur]))),
+    "a set of functions": (TRANSFORM, "function blur", "wrap",
+        lambda: tm.TransformationSet("mine", [blur])),
+    "a set of nothing": (TRANSFORM, "'mine'", "give one",
+        lambda: tm.TransformationSet("mine", [])),
+    "a set applied to an array": (TRANSFORM, "numpy.ndarray", "torch.as_tensor",
+        lambda: ANGLES.apply(IMAGES.numpy())),
+    "a set applied at other indices": (TRANSFORM, "range(0, 9)", "give a range",
+        lambda: ANGLES.apply(IMAGES, range(9))),
+    "a set applied with other ids": (TRANSFORM, "(1,)", "leave ids out",
+        lambda: ANGLES.apply(IMAGES, ids=[1])),
+    "a warp by one matrix": (TRANSFORM, "(3, 3)", "matrix[None]",
+        lambda: tm.warp(IMAGES, torch.eye(3))),
+    # Measures, layers, memory
+    "a typo in a measure": (ARG, "'NVV'", "did you mean 'NV'",
+        lambda: plan(measures="NVV")),
+    "the class of a measure": (ARG, "the class Anova", "give Anova()",
+        lambda: plan(measures=tm.Anova)),
+    "measures=[]": (ARG, "measures=[]", "give",
+        lambda: plan(measures=[])),
+    "measures=None": (ARG, "None", "give",
+        lambda: plan(measures=None)),
+    "two measures of one name": (ARG, "ANOVA_F", "measure one of them",
+        lambda: plan(measures=["ANOVA", tm.Anova(alpha=0.1)])),
+    "a measure of sums that are not kept": (ARG, "needs sums", "choose among",
+        lambda: plan(measures=Mine(needs={"sums"}))),
+    "a measure that reads more than it needs": (ARG, "'columns' was not kept", "name it",
+        lambda: plan(measures=Mine(reads="columns"))),
+    "a measure of another shape": (ARG, "MINE of shape ()", "keep the shape",
+        lambda: plan(measures=Mine(at=0))),
+    "Anova(alpha=5)": (ARG, "alpha=5", "give",
+        lambda: tm.Anova(alpha=5)),
+    "Anova(alpha='5%')": (ARG, "alpha='5%'", "give",
+        lambda: tm.Anova(alpha="5%")),
+    "an unknown correction": (ARG, "'holm'", "give",
+        lambda: tm.Anova(correction="holm")),
+    "an unknown sphericity": (ARG, "sphericity=1", "give",
+        lambda: tm.Anova(sphericity=1)),
+    "an unknown spread": (ARG, "'sd'", "give",
+        lambda: tm.NormalizedVariance("sd")),
+    "a mistyped layer": (ARG, "'9'", "'0'",
+        lambda: plan(layers="9")),
+    "a layer in layers= by its module": (ARG, "Conv2d", "give names",
+        lambda: plan(layers=NETWORK[0])),
+    "a class of layers": (ARG, "the class Conv2d", "isinstance",
+        lambda: plan(layers=nn.Conv2d)),
+    "layers=[]": (ARG, "layers=[]", "give None",
+        lambda: plan(layers=[])),
+    "layers=3": (ARG, "layers=3", "give None",
+        lambda: plan(layers=3)),
+    "a function that chooses no layer": (ARG, "chose none", "return True",
+        lambda: plan(layers=lambda name, module: False)),
+    "a function of layers for a model of arrays": (ARG, "no modules", "use patterns",
+        lambda: plan(Arrays(lambda x: {"y": x}), layers=lambda name, module: True)),
+    "a layer that is never called": (MODEL, "'spare'", "never called", "leave it out",
+        lambda: plan(Own(lambda self, x: x, spare=nn.ReLU()), layers="spare")),
+    "a pattern of layers that compute nothing": (MODEL, "Flatten computes nothing", "name others",
+        lambda: plan(nn.Sequential(nn.Flatten(), nn.ReLU()), layers="0*")),
+    "a network of integers": (MODEL, "int64 values", "layers=",
+        lambda: plan(nn.Flatten(), IMAGES.long(), None, measures="SV")),
+    "a layer that folds its inputs": (MODEL, "(8, 2)", "unflatten",
+        lambda: plan(Own(folding, a=nn.Linear(16, 2)), layers="a")),
+    "activations='mean'": (ARG, "'mean'", "give 'unit', 'pooled'",
+        lambda: plan(activations="mean")),
+    "activations= for no layer": (ARG, "'conv'", "use one",
+        lambda: plan(activations={"conv": blur})),
+    "activations= that raises": (ARG, "'0'", "IndexError", "give a function",
+        lambda: plan(activations={"0": lambda output: output[9]})),
+    "activations= that returns a pair": (ARG, "a tuple", "return a tensor",
+        lambda: plan(activations={"0": lambda output: (1, 2)})),
+    "activations= for a layer that is not measured": (ARG, "'0' matches only", "add them",
+        lambda: plan(layers="3", activations={"0": blur})),
+    "layout= without a layer": (ARG, "('channel', 'y', 'x')", "give a mapping",
+        lambda: plan(layout=("channel", "y", "x"))),
+    "layout= as one text": (ARG, "'cyx'", "give a name",
+        lambda: plan(layout={"0": "cyx"})),
+    "layout= of other dims": (ARG, "2 dims", "give 3 names",
+        lambda: plan(layout={"0": ("y", "x")})),
+    "batch_size=0": (ARG, "batch_size=0", "give",
+        lambda: plan(batch_size=0)),
+    "batch_size=True": (ARG, "batch_size=True", "give",
+        lambda: plan(batch_size=True)),
+    "batch_size=1.5": (ARG, "batch_size=1.5", "give",
+        lambda: plan(batch_size=1.5)),
+    "memory='4 gigs'": (ARG, "'4 gigs'", "'4GiB'",
+        lambda: plan(memory="4 gigs")),
+    "memory=0": (ARG, "memory=0", "give",
+        lambda: plan(memory=0)),
+    "too little memory": (MEMORY, "memory=1000 B", "allow as much",
+        lambda: plan(memory=1000)),
+    "too little memory for a batch": (MEMORY, "memory=19.6 KiB", "a smaller batch_size",
+        lambda: plan(memory="20KB", batch_size=24)),
+    "a plan and a batch size": (ARG, "batch_size=", "leave",
+        lambda: plan(plan=plan(), batch_size=4)),
+    "the plan of another run": (ARG, "samples and transformations (5 and 4)", "leave plan= out",
+        lambda: plan(plan=plan(n_samples=5))),
+    "the file of a plan": (ARG, "'plan.json'", "tm.explain",
+        lambda: plan(plan="plan.json")),
+    "an unknown order": (ARG, "'samples'", "give 'sample'",
+        lambda: tm.walk(NETWORK, IMAGES, ANGLES, order="samples")),
+    "a mistyped argument": (ARG, "batchsize", "leave it out",
+        lambda: plan(batchsize=4)),
+    "an argument that layers() does not take": (ARG, "measures", "leave it out",
+        lambda: tm.layers(NETWORK, IMAGES, measures="NV")),
+    # Results
+    "save without a result": (RESULT, "a dict", "give the tree",
+        lambda: tm.save({}, "a.nc")),
+    "save with its arguments in the wrong order": (RESULT, "'a.nc'", "in this order",
+        lambda: tm.save("a.nc", tree())),
+    "save to None": (RESULT, "None", "give the name",
+        lambda: tm.save(tree(), None)),
+    "save to a folder": (RESULT, "'/'", "name a file",
+        lambda: tm.save(tree(), "/")),
+    "save to a folder that is missing": (RESULT, "no folder", "create it",
+        lambda: tm.save(tree(), "missing/a.nc")),
+    "open a file that is missing": (RESULT, "'missing.nc'", "check the path",
+        lambda: tm.open("missing.nc")),
+    "open a folder": (RESULT, "'/'", "name a file",
+        lambda: tm.open("/")),
+    "open None": (RESULT, "None", "give the name",
+        lambda: tm.open(None)),
+    "open a result": (RESULT, "DataTree", "give the name",
+        lambda: tm.open(tree())),
+    "open a file of something else": (RESULT, "cannot read", "take another copy",
+        lambda: tm.open(__file__)),
+    "open a netCDF file of something else": (RESULT, "not a result", "name a file",
+        lambda: opened(xarray.DataTree())),
+    "open a result of a later version": (RESULT, "format 99", "install a newer",
+        lambda: opened(later())),
+    "an attribute that is not there": (RESULT, "'sead'", "did you mean 'seed'",
+        lambda: attribute(tree(), "sead")),
+    "rows by layer": (ARG, "'layer'", "use 'unit'",
+        lambda: tm.to_frame(tree(), by="layer")),
+    "the summary of None": (RESULT, "None", "give the tree",
+        lambda: tm.summary(None)),
+    "the summary of a path": (RESULT, "'a.nc'", "open it first",
+        lambda: tm.summary("a.nc")),
+    "the channels of a path": (RESULT, "'a.nc'", "open it first",
+        lambda: tm.channels(Path("a.nc"))),
+    "the summary of a part of a result": (RESULT, "lacks /summary", "give what",
+        lambda: tm.summary(tree()["layers"])),
+    "channels(tree, 'median')": (ARG, "'median'", "give 'mean'",
+        lambda: tm.channels(tree(), "median")),
+    "a ratio without TV": (RESULT, "no TV", "measure with",
+        lambda: tm.channels(tree(), "ratio")),
+    # Warnings
+    "inputs that are NaN": (WARNING, "NaN", "tm.summary",
+        lambda: tm.measure(nn.Linear(2, 2), torch.full((6, 2), torch.nan), measures="SV")),
+    "a normalisation by batch": (WARNING, "'0'", "track_running_stats=True",
+        lambda: plan(nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False)))),
+    "a compiled network": (WARNING, "torch.compile", "pass",
+        lambda: plan(Own(None, _orig_mod=NETWORK))),
+}
+# fmt: on
+
+START = re.compile(r"[a-z\d'<-]|[A-Z]\w*(\.\w+|[A-Z]\w*)* ")
+"""How a sentence begins: in lower case, with a name in quotes, or with a word of code."""
+
+ADVICE = re.compile(
+    r"\b(add|allow|build|call|check|choose|convert|create|crop|draw|give|install|join|keep|"
+    r"leave|load|make|measure|mend|name|open|pass|put|return|run|say|take|train|unfold|use|walk|"
+    r"wrap|write)\b"
+)
+
+
+def said(kind, make):
+    """The error or warning that a mistake is answered by."""
+    if not issubclass(kind, Warning):
+        with pytest.raises(kind) as caught:
+            make()
+        return caught.value
+    with pytest.warns(kind) as caught:
+        make()
+    return next(each.message for each in caught if issubclass(each.category, kind))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_each_mistake_is_answered_by_one_sentence(mistake):
+    kind, *parts, make = MISTAKES[mistake]
+    error = said(kind, make)
+    text = str(error)
+    assert type(error) is kind
+    assert START.match(text), text
+    assert "\n" not in text
+    assert not text.endswith(".")
+    assert len(text) < 300, (len(text), text)
+    assert kind is WARNING or ADVICE.search(text), text
+    for part in parts:
+        assert part in text or re.search(part, text), (part, text)
+
+
+def test_the_networks_own_error_is_kept_as_the_cause():
+    error = said(MODEL, MISTAKES["grey images into a colour network"][-1])
+    assert "expected input[2, 1, 8, 8] to have 3 channels" in str(error.__cause__)
+    error = said(MEMORY, MISTAKES["a network that runs out of CUDA memory"][-1])
+    assert isinstance(error.__cause__, torch.OutOfMemoryError)
+
+
+def test_memory_may_run_out_for_the_state_and_the_results(monkeypatch):
+    def fails(*_, **__):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "KINDS", dict.fromkeys(engine.KINDS, fails))
+        assert "for the state" in str(said(MEMORY, lambda: tm.measure(NETWORK, IMAGES, ANGLES)))
+    monkeypatch.setattr(engine, "gather", fails)
+    assert "for the results" in str(said(MEMORY, lambda: tm.measure(NETWORK, IMAGES, ANGLES)))
+
+
+def test_other_errors_of_a_run_stay_themselves():
+    error = RuntimeError("boom")
+    with pytest.raises(RuntimeError) as caught:
+        raising(error)
+    assert caught.value is error
+
+
+def messages():
+    """Each literal message of an error or a warning in the package: where, how it begins, ends."""
+    for path in Path(tm.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            if not (name.endswith("Error") or name == "warn") or not node.args:
+                continue
+            parts = getattr(node.args[0], "values", [node.args[0]])
+            texts = [part.value if isinstance(part, ast.Constant) else "'" for part in parts]
+            if all(isinstance(text, str) for text in texts):
+                yield f"{path.name}:{node.lineno}", texts[0], texts[-1]
+
+
+def test_every_message_of_the_package_keeps_the_style():
+    found = list(messages())
+    assert len(found) > 100
+    assert not [place for place, start, _ in found if not START.match(start)]
+    assert not [place for place, _, end in found if end.rstrip().endswith((".", "!"))]

@@ -1,0 +1,321 @@
+"""Pictures of units: what all have in common, histograms, and one measure against another."""
+
+import io
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib import colormaps
+
+from tmeasures import plots, results
+from tmeasures.errors import ArgumentError, ResultError
+from tmeasures.fields import DEAD, NOT_FINITE, Field
+
+CONV = ("channel", "y", "x")
+FACTS = {
+    "model": "SimpleConv",
+    "transformations": "rotations",
+    "n_samples": 100,
+    "n_transformations": 16,
+}
+TITLE = "SimpleConv under rotations\nn = 100 samples, m = 16 transformations"
+
+
+def value(values, units="1", **options):
+    return Field(np.asarray(values, float), units, "a variance", "a source", **options)
+
+
+def make(layers, status=None):
+    """A tree of ``{name: (dims, {measure: field})}``."""
+    pairs, flags = [], {}
+    for name, (dims, fields) in layers.items():
+        first = next(iter(fields.values()))
+        shape = first.values.shape[len(first.leading) :]
+        layer = SimpleNamespace(name=name, shape=shape, dims=dims, dtype="float32", kind="X")
+        pairs.append((layer, fields))
+        flags[name] = np.zeros(shape, np.uint8)
+    return results.build(
+        pairs,
+        status=flags | (status or {}),
+        transformations=SimpleNamespace(name="r", names=["a", "b"], parameters={}),
+        ids=np.arange(4),
+        labels=None,
+        attributes=FACTS,
+    )
+
+
+def layer(dims, values, status=None):
+    """A tree of one layer ``a``."""
+    flags = {} if status is None else {"a": status}
+    return make({"a": (dims, {"NV": value(values)})}, flags)
+
+
+MAPS = np.arange(3 * 2 * 4).reshape(3, 2, 4) / 10
+
+
+@pytest.mark.parametrize(
+    ("draw", "arguments"),
+    [(plots.maps, ("a", "NV")), (plots.histograms, ("NV",)), (plots.scatter, ("NV", "NV"))],
+)
+class TestAll:
+    """What the three have in common."""
+
+    @pytest.mark.parametrize("scale", ["linear", "log"])
+    @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+    def test_every_format_is_written_and_the_input_unchanged(self, draw, arguments, suffix, scale):
+        values = MAPS.copy()
+        values[0, 0, :2] = np.nan, np.inf
+        status = np.zeros(values.shape, np.uint8)
+        status[0, 1], status[0, 0, :2] = DEAD, NOT_FINITE
+        tree = layer(CONV, values, status)
+        before = tree.copy(deep=True)
+        file = io.BytesIO()
+        draw(tree, *arguments, scale=scale).savefig(file, format=suffix)
+        assert len(file.getvalue()) > 1000
+        assert tree.identical(before)
+
+    @pytest.mark.parametrize("scale", ["linear", "log"])
+    @pytest.mark.parametrize("fill", [0, 2, -1, np.nan, np.inf])
+    def test_degenerate_values(self, draw, arguments, fill, scale):
+        file = io.BytesIO()
+        draw(layer(CONV, np.full((2, 3, 3), fill)), *arguments, scale=scale).savefig(file)
+        assert len(file.getvalue()) > 1000
+
+    def test_titles(self, draw, arguments):
+        assert TITLE in draw(layer(CONV, MAPS), *arguments).get_suptitle()
+        assert draw(layer(CONV, MAPS), *arguments, title="mine").get_suptitle() == "mine"
+
+    def test_errors(self, draw, arguments):
+        tree = layer(CONV, MAPS)
+        with pytest.raises(ArgumentError, match=r"'a.nc' is a path"):
+            draw("a.nc", *arguments)
+        with pytest.raises(ArgumentError, match="of one result, not of 2: draw x, y one by one"):
+            draw({"x": tree, "y": tree}, *arguments)
+        with pytest.raises(ArgumentError, match="scale='ln' is not a scale"):
+            draw(tree, *arguments, scale="ln")
+        with pytest.raises(ResultError, match="no measure 'VN': use one of NV"):
+            draw(tree, *[name.replace("NV", "VN") for name in arguments])
+        steps = make({"a": (("unit",), {"NV": value(np.ones((2, 3)), leading=("stratum",))})})
+        with pytest.raises(ResultError, match=r"the dim 'stratum'|has no space"):
+            draw(steps, *arguments)
+
+
+def stairs(axes):
+    return axes.patches[0].get_data()
+
+
+def notes(figure):
+    return [axes.texts[0].get_text().replace("\n", " ") for axes in figure.axes if axes.texts]
+
+
+def test_histograms_count_what_is_finite_and_not_dead():
+    rng = np.random.default_rng(0)
+    values = rng.normal(5, 1, 203)
+    values[:3] = np.nan, np.inf, 5
+    status = np.zeros(203, np.uint8)
+    status[0], status[2] = NOT_FINITE, DEAD
+    tree = make(
+        {"a": (("unit",), {"NV": value(values)}), "b": (("unit",), {"NV": value([3.0, 4, 5])})},
+        {"a": status},
+    )
+    figure = plots.histograms(tree, bins=10)
+    first, second = figure.axes[:2]
+    counts, edges, _ = stairs(first)
+    np.testing.assert_array_equal(counts, np.histogram(values[3:], edges)[0])
+    assert counts.sum() == 200
+    assert (edges[0], len(edges)) == (0, 11)
+    assert edges[-1] == pytest.approx(values[3:].max(), rel=1e-6)
+    assert first.get_xlim() == second.get_xlim() == (edges[0], edges[-1])
+    assert first.lines[0].get_xdata()[0] == pytest.approx(np.median(values[3:]))
+    assert notes(figure) == ["203 units: 1 dead, 1 infinite, 1 NaN", "3 units"]
+    assert stairs(second).values.sum() == 3
+    assert figure.get_supxlabel().startswith("a variance (dimensionless)\n")
+
+
+def test_histograms_say_what_lies_off_the_axis():
+    """Quartiles 2 and 4 of 1..5, so the fence is 10; of the logarithms, far from all but 1e-9."""
+    few = np.repeat([1.0, 2, 3, 4, 5], 20)
+    tree = layer(("unit",), [*few, 100, 200, 0, 1e-9])
+    figure = plots.histograms(tree)
+    assert figure.axes[0].get_xlim() == pytest.approx((0, 10), rel=0.05)
+    assert notes(figure) == ["104 units: 2 above"]
+    figure = plots.histograms(tree, scale="log")
+    low, high = figure.axes[0].get_xlim()
+    assert 1e-9 < low <= 1
+    assert 5 <= high < 100
+    assert notes(figure) == ["104 units: 2 above, 2 below"]
+    assert figure.axes[0].get_xscale() == "log"
+    ratios = np.diff(np.log(stairs(figure.axes[0]).edges))
+    np.testing.assert_allclose(ratios, ratios[0])
+
+
+def test_histograms_of_p_values_run_from_0_to_1():
+    tree = make({"a": (("unit",), {"p": value([0.2, 0.01, 0.1], kind="p")})})
+    assert plots.histograms(tree, "p").axes[0].get_xlim() == (0, 1)
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize("n", [1, 3, 5, 60])
+def test_texts_of_histograms_do_not_overlap(n, scale):
+    rng = np.random.default_rng(0)
+    status = np.zeros(2048, np.uint8)
+    status[:200] = DEAD
+    tree = make(
+        {
+            f"encoder.layer.{i}.attention.output.dense": (
+                ("unit",),
+                {"NV": value(rng.lognormal(0, 1, 2048))},
+            )
+            for i in range(n)
+        },
+        {"encoder.layer.0.attention.output.dense": status},
+    )
+    figure = plots.histograms(tree, scale=scale)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(shown) == n
+    figure.draw_without_rendering()
+    texts = [axes._left_title for axes in shown] + [axes.texts[0] for axes in shown]
+    for axes in shown:
+        ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        if axes.xaxis.get_tick_params()["labelbottom"]:
+            low, high = axes.get_xlim()
+            texts += [text for x, text in ticks if low <= x <= high]
+    boxes = [text.get_window_extent() for text in texts]
+    boxes += [figure._supxlabel.get_window_extent(), figure._suptitle.get_window_extent()]
+    for i, box in enumerate(boxes):
+        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    names = {text.get_text().replace("\n", "") for text in texts[:n]}
+    assert names == set(map(str, tree["summary"].layer.values))
+
+
+@pytest.mark.parametrize("bins", [0, -1, 2.5, "auto"])
+def test_errors_of_histograms(bins):
+    with pytest.raises(ArgumentError, match=f"bins={bins!r} is not a number of bins"):
+        plots.histograms(layer(("unit",), [1, 2]), bins=bins)
+    with pytest.raises(ResultError, match="no layer with NV matches 'b'"):
+        plots.histograms(layer(("unit",), [1, 2]), layers="b")
+
+
+def dots(figure):
+    """All dots ``(n, 2)``, in order."""
+    lines = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert all(line.get_rasterized() for line in lines)
+    found = np.concatenate([line.get_xydata() for line in lines])
+    return found[np.lexsort(found.T)]
+
+
+def note(figure):
+    return figure.get_supxlabel()
+
+
+def pair(x, y, status=None, units=("1", "1")):
+    fields = {"X": value(x, units[0]), "Y": value(y, units[1])}
+    return make({"a": (("unit",), fields)}, {} if status is None else {"a": status})
+
+
+def test_a_dot_per_unit():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 300))
+    figure = plots.scatter(pair(x, y), "X", "Y")
+    expected = np.stack([x, y], 1)
+    np.testing.assert_allclose(dots(figure), expected[np.lexsort(expected.T)], rtol=1e-6)
+    assert figure.get_suptitle() == f"Y against X of {TITLE}"
+    assert note(figure).endswith("300 dots")
+    maps = np.arange(12.0).reshape(3, 2, 2)
+    tree = make({"a": (CONV, {"X": value(maps), "Y": value(2 * maps)})})
+    np.testing.assert_allclose(dots(plots.scatter(tree, "X", "Y"))[:, 0], [1.5, 5.5, 9.5])
+
+
+def test_dots_without_a_place_are_counted_once():
+    x = [1, 2, 0, -1, np.nan, np.inf, 3, np.nan]
+    y = [1, 0, 2, np.nan, np.inf, 2, 5, 1]
+    status = np.zeros(8, np.uint8)
+    status[6] = DEAD
+    figure = plots.scatter(pair(x, y, status), "X", "Y")
+    assert note(figure) == "dashed: equal; 3 dots; not drawn: 1 dead, 3 NaN, 1 infinite"
+    np.testing.assert_array_equal(dots(figure), [(2, 0), (1, 1), (0, 2)])
+    figure = plots.scatter(pair(x, y, status), "X", "Y", scale="log")
+    expected = "dashed: equal; 1 dot; not drawn: 1 dead, 3 NaN, 1 infinite, 2 not positive"
+    assert note(figure) == expected
+    np.testing.assert_array_equal(dots(figure), [(1, 1)])
+    axes = figure.axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_the_diagonal_is_drawn_where_units_agree():
+    def diagonals(*units, **options):
+        figure = plots.scatter(pair([1, 2, 3], [2, 3, 9], units=units), "X", "Y", **options)
+        return [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+
+    for scale in ("linear", "log"):
+        (line,) = diagonals("activation2", "activation2", scale=scale)
+        np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
+        assert len(set(line.get_xdata())) == 2
+        assert diagonals("activation2", "1", scale=scale) == []
+    figure = plots.scatter(pair([1, 2], [1, 2], units=("activation2", "1")), "X", "Y")
+    assert figure.axes[0].get_xlabel() == "a variance (activation²)"
+    assert figure.axes[0].get_ylabel() == "a variance (dimensionless)"
+
+
+def test_dots_are_coloured_by_layer():
+    tree = make(
+        {name: (("unit",), {"X": value([i]), "Y": value([i])}) for i, name in enumerate("abc")}
+    )
+    figure = plots.scatter(tree, "X", "Y")
+    colours = {
+        float(line.get_xdata()[0]): line.get_color()
+        for line in figure.axes[0].lines
+        if line.get_marker() == "o" and line.get_xdata().size
+    }
+    expected = colormaps["plasma"](np.linspace(0, 0.88, 3))
+    np.testing.assert_allclose([colours[i] for i in range(3)], expected)
+    bar = figure.axes[1]
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["a", "b", "c"]
+    np.testing.assert_allclose(bar.collections[-1].cmap(range(3)), expected)
+    assert bar.yaxis_inverted()
+
+
+def test_names_beside_the_bar_do_not_overlap():
+    tree = make(
+        {
+            f"encoder.layer.{i}.attention.output.dense": (
+                ("unit",),
+                {"X": value([1.0]), "Y": value([2.0])},
+            )
+            for i in range(75)
+        }
+    )
+    figure = plots.scatter(tree, "X", "Y")
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[1].get_yticklabels()]
+    assert len(boxes) == 25
+    assert all(upper.y0 > lower.y1 for upper, lower in pairwise(boxes))
+    assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+def test_many_dots_stay_small_in_vector_formats():
+    rng = np.random.default_rng(0)
+    tree = pair(*rng.random((2, 100_000)))
+    for suffix in ("svg", "pdf"):
+        file = io.BytesIO()
+        plots.scatter(tree, "X", "Y").savefig(file, format=suffix)
+        assert len(file.getvalue()) < 1_000_000
+
+
+def test_errors_of_scatter():
+    tree = make(
+        {
+            "a": (("unit",), {"X": value([1.0]), "Y": value([1.0])}),
+            "b": (("unit",), {"Z": value([1.0])}),
+            "c": (("unit",), {"X": value([5.0])}),
+        }
+    )
+    with pytest.raises(ResultError, match="no measure 'V': use one of X, Y, Z"):
+        plots.scatter(tree, "X", "V")
+    with pytest.raises(ResultError, match="no layer has both X and Z"):
+        plots.scatter(tree, "X", "Z")
+    with pytest.raises(ResultError, match="matches 'c'"):
+        plots.scatter(tree, "X", "Y", layers="c")
+    assert len(dots(plots.scatter(tree, "X", "Y"))) == 1

@@ -1,0 +1,51 @@
+"""Files that commands write: checked before the work, named after it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tmeasures.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def checked(path: Path) -> Path:
+    """A file that can be written, or an error that says why not."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise ArgumentError(
+            f"cannot write {str(path)!r}: there is no folder {str(folder)!r}, create it or name "
+            f"another"
+        )
+    if path.is_dir():
+        raise ArgumentError(f"cannot write {str(path)!r}: it is a folder, name a file in it")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise ArgumentError(f"cannot write {str(path)!r}: no permission, name another place")
+    return path
+
+
+def picture(path: Path) -> Path:
+    """A file that can be written, of a kind that matplotlib writes."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in kinds:
+        raise ArgumentError(
+            f"cannot write {str(path)!r}: its ending names no kind of picture, use .png, .svg or "
+            f".pdf"
+        )
+    return checked(path)
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write a picture and say so."""
+    figure.savefig(path)
+    wrote(path)
+
+
+def wrote(path: Path) -> None:
+    """Say that a file was written."""
+    print(f"wrote {path}")

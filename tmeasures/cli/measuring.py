@@ -1,0 +1,111 @@
+"""``measure``, ``explain`` and ``layers``: what runs a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import tmeasures as tm
+from tmeasures.cli import files, tables
+from tmeasures.cli.options import Inputs, Network, Question, Selection, Transformed, gather
+from tmeasures.run import probed
+from tmeasures.summaries import layers_of, measured
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def measure(
+    context: typer.Context,
+    network: Network,
+    selection: Selection,
+    inputs: Inputs,
+    transformed: Transformed,
+    question: Question,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The result, netCDF; replaced if there.")
+    ],
+    heatmap: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A heat map too: .png, .svg or .pdf.")
+    ] = None,
+) -> None:
+    r"""Measure a network and save the result.
+
+    Sends every sample under every transformation through the network and measures how each
+    activation of each layer reacts. Prints the summary by layer. The file keeps the command that made it.
+
+    Example, with what the demo wrote:
+        tmeasures measure --model tmeasures.demo:network --weights tmeasures-demo/augmented.pt \
+            --samples tmeasures-demo/digits.npz --transformations "rotation:8*scale:.8,1" \
+            --measures NV,ANOVA --out turned.nc --heatmap turned.png
+    """
+    files.checked(out)
+    if heatmap is not None:
+        files.picture(heatmap)
+    subjects, arguments = gather(network, selection, inputs, transformed, question)
+    tm.tune_allocator()
+    tree = tm.measure(*subjects, **arguments)
+    tree.attrs["command"] = context.find_root().obj
+    tm.save(tree, out)
+    print(tables.text(tables.summary(tree)))
+    print()
+    files.wrote(out)
+    if heatmap is not None:
+        files.write(tm.plots.heatmap(tree, _mapped(tree)), heatmap)
+
+
+def explain(
+    network: Network,
+    selection: Selection,
+    inputs: Inputs,
+    transformed: Transformed,
+    question: Question,
+) -> None:
+    r"""Say how measure would go: passes, order, tile, bytes, and why.
+
+    Takes the options of measure that matter to it, runs two tiny batches, and writes nothing.
+
+    Example, with what the demo wrote:
+        tmeasures explain --model tmeasures.demo:network --samples tmeasures-demo/digits.npz \
+            --transformations combined --memory 64MiB
+    """
+    subjects, arguments = gather(network, selection, inputs, transformed, question)
+    print(tm.explain(*subjects, **arguments))
+
+
+def layers(network: Network, selection: Selection, inputs: Inputs) -> None:
+    r"""List the layers that would be measured.
+
+    And those that would be left out, with the reason.
+
+    Example, with what the demo wrote:
+        tmeasures layers --model tmeasures.demo:network --samples tmeasures-demo/digits.npz
+    """
+    import pandas as pd
+
+    samples, arguments = inputs.open()
+    found = probed(
+        network.load(), samples, device=network.device, **selection.arguments(), **arguments
+    )
+    rows = [
+        {
+            "layer": layer.name,
+            "kind": layer.kind,
+            "units": layer.n_units,
+            "shape": " x ".join(
+                f"{name} {size}" for name, size in zip(layer.dims, layer.shape, strict=True)
+            ),
+        }
+        for layer in found.layers
+    ]
+    print(tables.text(pd.DataFrame(rows)))
+    for name, reason in found.left_out.items():
+        print(f"left out: {name}, {reason}")
+
+
+def _mapped(tree: xr.DataTree) -> str:
+    """The measure whose heat map says most: NV, or the first one."""
+    names = dict.fromkeys(name for data in layers_of(tree).values() for name in measured(data))
+    return "NV" if "NV" in names else next(iter(names))

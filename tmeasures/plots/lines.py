@@ -1,0 +1,324 @@
+"""Layer lines: what a measure does with depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tmeasures.errors import ArgumentError, ResultError
+from tmeasures.plots.common import Trees, check_scale, choose, label, named, titles
+from tmeasures.plots.text import fitted, height_of, shortened, width_of
+from tmeasures.summaries import layers_of, summary
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito (2008), without the yellow, which is faint on white: colours that people with
+# protanopia, deuteranopia and tritanopia tell apart.
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Colours of the lines, in turn."""
+
+MARKERS = "os^Dv<>P"
+"""Markers of the lines, in turn; one more than colours, so that 56 lines differ."""
+
+_SLOT = 0.16
+"""Inches that the name of a layer needs on the axis, at 8 points."""
+
+_WIDEST = 14.0
+"""Inches of the axis beyond which not every layer is named."""
+
+_LEGEND: dict[str, Any] = {
+    "borderaxespad": 0,
+    "fontsize": 8,
+    "frameon": False,
+    "handlelength": 3.2,
+}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What one tree draws.
+
+    ``lower`` and ``upper`` are the ends of the band, None where there is none; ``means`` says what
+    is drawn, in words, and ``left_out`` what is not.
+    """
+
+    layers: list[str]
+    depth: np.ndarray
+    centre: np.ndarray
+    lower: np.ndarray | None
+    upper: np.ndarray | None
+    means: str
+    label: str
+    left_out: str
+
+    def ends(self) -> list[np.ndarray]:
+        """All that is drawn."""
+        return [line for line in (self.centre, self.lower, self.upper) if line is not None]
+
+
+def layer_lines(
+    trees: Trees,
+    measure: str = "NV",
+    *,
+    layers: str | Sequence[str] | None = None,
+    statistic: Literal["mean", "median"] = "mean",
+    depth: Literal["layer", "percent"] = "layer",
+    scale: Literal["linear", "log"] = "linear",
+    dashed: str | Collection[str] = (),
+    title: str | None = None,
+) -> Figure:
+    """A line for each result: what its layers' units have of a measure, against depth.
+
+    A point is the mean of the finite units of a layer, and the band around the line goes one
+    standard deviation up and down (``statistic="median"``: from the lower to the upper quartile).
+    They are those of `tmeasures.summary`, so units weigh alike; give `tmeasures.channels` of a
+    result to have feature maps weigh alike. Units that are infinite or NaN are left out, and the
+    picture says how many. p-values have their median and quartiles whatever the statistic,
+    decisions the share that is true, without a band. Where a few units dominate the mean, draw the
+    median, or on a logarithmic scale.
+
+    A band ends at 0 where no unit is negative. On a linear scale a band that would flatten the
+    lines (over three times as high as all points) leaves the picture; on a logarithmic one it ends
+    a decade below the lowest point, and a layer at 0 has no point.
+
+    Args:
+        trees: A result, a mapping of names to results, or a sequence of results, which are then
+            named by their networks. Their colours can be told apart by colour-blind people, and
+            their markers differ.
+        measure: Name of a variable with one value per unit.
+        layers: Patterns of names of layers (``"conv*"``); None: every layer that has the measure.
+        statistic: ``"mean"`` with standard deviation, or ``"median"`` with quartiles.
+        depth: ``"layer"``: one step a layer, in forward order, with their names (of more than 87
+            layers not all are named, long ones are shortened in the middle), the same for all
+            results. ``"percent"``: networks of unlike layers; 0 is a result's first layer and 100
+            its last one, chosen or not.
+        scale: ``"linear"`` or ``"log"``.
+        dashed: Names of the results to draw dashed: one group of several, say the trained ones.
+        title: None: the measure, network, transformations, n and m.
+
+    Returns:
+        The figure, as wide as its layers need; ``figure.savefig(path)`` writes it.
+
+    Raises:
+        ArgumentError: An option is unknown, a name in ``dashed`` is that of no result, there are no
+            results, or nothing is positive on a logarithmic scale.
+        ResultError: A tree is not a result or has no such measure or layer; with
+            ``depth="layer"``, their layers differ; or the measure has dims beside those of the
+            units, of which one has to be picked.
+
+    Example:
+        >>> import torch, tmeasures as tm
+        >>> networks = {str(size): torch.nn.Conv2d(1, 4, size) for size in (3, 5)}
+        >>> images, angles = torch.rand(8, 1, 9, 9), tm.rotations(4)
+        >>> trees = {
+        ...     name: tm.measure(network, images, angles, measures="NV")
+        ...     for name, network in networks.items()
+        ... }
+        >>> figure = tm.plots.layer_lines(trees, "NV", dashed="5")
+        >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        ['3', '5']
+    """
+    from matplotlib.figure import Figure
+
+    for name, given, known in (
+        ("statistic", statistic, ("mean", "median")),
+        ("depth", depth, ("layer", "percent")),
+    ):
+        if given not in known:
+            raise ArgumentError(f"{name}={given!r} is unknown: use {known[0]!r} or {known[1]!r}")
+    check_scale(scale)
+    results = named(trees)
+    broken = {dashed} if isinstance(dashed, str) else set(dashed)
+    if strangers := sorted(broken - results.keys()):
+        raise ArgumentError(
+            f"dashed names {strangers[0]!r}, and the results are {', '.join(results)}: use these"
+        )
+    lines = {name: _line(tree, measure, layers, statistic) for name, tree in results.items()}
+    if depth == "layer":
+        _require_alike(lines)
+
+    first = next(iter(lines.values()))
+    wide = max(4.6, min(_WIDEST, _SLOT * len(first.layers))) if depth == "layer" else 5.6
+    shared, own = titles(results, measure)
+    keys = [_key(*pair) for pair in zip(own, lines.values(), strict=True)]
+    key = 0.8 + max(width_of(text, 8) for text in keys) if any(own) else 0
+    ticks = shortened(first.layers) if depth == "layer" else None
+    tall = 4.3 + max(width_of(tick, 8) for tick in ticks or [""])
+    if key:
+        tall = max(tall, 0.8 + sum(height_of(text, 8) + 0.07 for text in keys))
+    figure = Figure(figsize=(wide + 1 + key, tall), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    _limits(axes, list(lines.values()), scale)
+    for i, (name, line) in enumerate(lines.items()):
+        x = np.arange(len(line.layers)) if depth == "layer" else line.depth
+        style = "--" if name in broken else "-"
+        _draw(axes, i, keys[i], line, x, _step(len(x), wide), style)
+    _name_axes(axes, list(lines.values()), measure, ticks, _step(len(ticks or []), wide))
+    if key:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), **_LEGEND)
+    elif first.left_out:
+        axes.set_xlabel(f"{axes.get_xlabel()}\n(units left out: {first.left_out})", fontsize=9)
+    text = shared if title is None else title
+    figure.suptitle(fitted(text, wide + 0.8 + key, 10), fontsize=10)
+    return figure
+
+
+def _line(
+    tree: xr.DataTree, measure: str, patterns: str | Sequence[str] | None, statistic: str
+) -> _Line:
+    everything = layers_of(tree)
+    chosen = choose(everything, measure, patterns)
+    names = list(chosen)
+    variable = next(iter(chosen.values()))[measure]
+    kind = variable.attrs["kind"]
+    table = summary(tree).sel(layer=names)
+    lower = upper = None
+    if kind == "decision":
+        centre, means = table[f"{measure}_share"], "share of the units for which this is so"
+    elif kind == "p" or statistic == "median":
+        centre, means = table[f"{measure}_median"], "median and quartiles over units"
+        lower, upper = table[f"{measure}_q25"], table[f"{measure}_q75"]
+    else:
+        centre, means = table[f"{measure}_mean"], "mean and standard deviation over units"
+        lower, upper = (centre + sign * table[f"{measure}_std"] for sign in (-1, 1))
+        if all(not bool((data[measure] < 0).any()) for data in chosen.values()):
+            lower = lower.clip(min=0)
+    if centre.ndim > 1:
+        leading = str(centre.dims[1])
+        raise ResultError(
+            f"{measure} has the dim {leading!r} beside those of the units: pick one of it, such "
+            f"as tree.isel({leading}=0)"
+        )
+    places = list(everything)
+    depth = [100 * places.index(name) / max(len(places) - 1, 1) for name in names]
+    return _Line(
+        names,
+        np.array(depth),
+        centre.to_numpy(),
+        None if lower is None else lower.to_numpy(),
+        None if upper is None else upper.to_numpy(),
+        means,
+        variable.attrs["long_name"] if kind == "decision" else label(variable.attrs),
+        _left_out(table, measure),
+    )
+
+
+def _left_out(table: xr.Dataset, measure: str) -> str:
+    """How many units are not finite: no more than that, as the summary counts them."""
+    counts = {
+        word: int(table[f"{measure}_{column}"].sum())
+        for word, column in (("infinite", "infinite"), ("NaN", "nan"))
+        if f"{measure}_{column}" in table
+    }
+    return " and ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def _require_alike(lines: Mapping[str, _Line]) -> None:
+    first, *others = lines
+    for other in others:
+        pairs = lines[first].layers, lines[other].layers
+        if pairs[0] == pairs[1]:
+            continue
+        apart = sorted(set(pairs[0]) ^ set(pairs[1]), key=(pairs[0] + pairs[1]).index)
+        what = f"{apart[0]!r} is in one of them only" if apart else "their order is not the same"
+        raise ResultError(
+            f"{first!r} and {other!r} have different layers, {what}: use depth='percent', or "
+            f"choose the layers that they share with layers="
+        )
+
+
+def _key(name: str, line: _Line) -> str:
+    """What the legend says of a line: its name, and how many units are left out."""
+    note = f"\n({line.left_out} left out)" if line.left_out else ""
+    return fitted(name, 2.4, 8) + note
+
+
+def _step(count: int, wide: float) -> int:
+    """Every how many of the layers has room for a name, or a marker."""
+    return max(1, math.ceil(count * _SLOT / wide))
+
+
+def _limits(axes: Axes, lines: Sequence[_Line], scale: str) -> None:
+    """The ends of the axis, from the points first and the bands as far as they are near."""
+    from matplotlib.ticker import FuncFormatter
+
+    points = np.concatenate([line.centre[np.isfinite(line.centre)] for line in lines])
+    every = np.concatenate([end[np.isfinite(end)] for line in lines for end in line.ends()])
+    if scale == "log":
+        if not (points > 0).any():
+            raise ArgumentError(
+                "no layer has a positive value to draw on a logarithmic scale: use scale='linear'"
+            )
+        low = max(points[points > 0].min() / 10, every.min())
+        axes.set_yscale("log")
+        axes.set_ylim(low / 1.25, every.max() * 1.25)
+        # Where powers of ten are few, steps between them have numbers too.
+        between = "235" if every.max() < 30 * low else ""
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(
+            FuncFormatter(lambda y, _: f"{y:g}" if f"{y:.0e}"[0] in between else "")
+        )
+    elif all(line.lower is None for line in lines):  # shares
+        axes.set_ylim(-0.03, 1.03)
+    elif points.size:
+        reach = 3 * (np.ptp(points) or abs(points[0]) or 1)
+        low = max(min(every.min(), 0), points.min() - reach)
+        high = min(every.max(), points.max() + reach)
+        room = 0.05 * ((high - low) or 1)
+        axes.set_ylim(low - (room if low < 0 else room / 2), high + room)
+
+
+def _draw(axes: Axes, i: int, name: str, line: _Line, x: np.ndarray, step: int, style: str) -> None:
+    """The line with a marker at every so many points, and the band."""
+    colour = LINES[i % len(LINES)]
+    log = axes.get_yscale() == "log"
+    known = np.pad(np.isfinite(line.centre), 1)
+    lone = known[1:-1] & ~known[:-2] & ~known[2:]
+    if line.lower is not None and line.upper is not None:
+        lower = np.maximum(line.lower, axes.get_ylim()[0]) if log else line.lower
+        axes.fill_between(x, lower, line.upper, color=colour, alpha=0.12, linewidth=0)
+        for end in (lower, line.upper):
+            axes.plot(x, end, color=colour, alpha=0.45, linewidth=0.6)
+        # Where both neighbours are missing the band has no width.
+        axes.vlines(x[lone], lower[lone], line.upper[lone], color=colour, alpha=0.45, linewidth=0.6)
+    axes.plot(
+        x,
+        np.where(line.centre > 0, line.centre, np.nan) if log else line.centre,
+        style,
+        color=colour,
+        marker=MARKERS[i % len(MARKERS)],
+        markevery=np.flatnonzero(lone | (np.arange(len(x)) % step == 0)).tolist(),
+        markersize=4.5,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        linewidth=1.4,
+        label=name,
+    )
+
+
+def _name_axes(
+    axes: Axes, lines: Sequence[_Line], measure: str, ticks: list[str] | None, step: int
+) -> None:
+    axes.tick_params(which="both", labelsize=8)
+    below = "depth (% of the layers)"
+    if ticks is not None:
+        below = "layer"
+        places = np.arange(0, len(ticks), step)
+        axes.set_xticks(places, [ticks[i] for i in places], rotation=90)
+        axes.set_xticks(np.arange(len(ticks)), minor=True)
+        axes.set_xlim(-0.6, len(ticks) - 0.4)
+    axes.set_xlabel(below, fontsize=9)
+    labels = {line.label for line in lines}
+    means = dict.fromkeys(line.means for line in lines)
+    what = labels.pop() if len(labels) == 1 else measure
+    axes.set_ylabel(fitted(f"{what}\n{', '.join(means)}", 3.2, 9), fontsize=9)
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
