@@ -17,6 +17,7 @@ def double(x):
 ready = tm.rotations(3)
 functions = [double, abs]
 elements = list(tm.flips())
+single = tm.flips()[1]
 mixed = [double, 3]
 empty = []
 number = 5
@@ -144,6 +145,7 @@ def test_lists_of_functions():
         ("mysets.py:maed", r"no 'maed' in it \(did you mean 'made'\?\)"),
         ("mysets:double", r"'mysets:double' needs arguments \(x\)"),
         ("mysets:number", "'mysets:number' gives 5; expected a set such as tm.rotations"),
+        ("mysets:single", "gives a .*Transformation; expected a set"),
         ("mysets:empty", "gives an empty list"),
         ("mysets:mixed", "gives a list; expected"),
         ("mysets:broken", r"raised KeyError: 'scale' \(mysets\.py, line"),

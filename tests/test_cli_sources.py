@@ -4,6 +4,7 @@ import os
 import pickle
 import struct
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,7 @@ def test_npz_of_one_array():
     [
         ({}, "anything"),
         ({"y": (5,)}, "rows"),
+        ({"Labels": (5,), "targets": (5,)}, "flat"),
         ({"a": (5, 3), "b": (2,)}, "x"),
         ({"a": (5, 3, 4), "b": (2, 3, 4)}, "images"),
         ({"a": (5, 3, 4), "b": (2, 3, 4)}, "Samples"),
@@ -154,7 +156,7 @@ def test_npz_of_one_array():
     ],
 )
 def test_the_array_is_found_among_others(compressed, others, name):
-    x = pixels(5, 2, 4, 6)
+    x = pixels(5, 2) if name == "flat" else pixels(5, 2, 4, 6)
     save = np.savez_compressed if compressed else np.savez
     save("x.npz", **{key: np.zeros(shape) for key, shape in others.items()}, **{name: x})
     np.testing.assert_array_equal(everything(open_samples("x.npz")[0]), x)
@@ -212,6 +214,13 @@ def test_damaged_npz():
     whole[400:420] = b"x" * 20
     Path("x.npz").write_bytes(whole)
     refused(r"'x\.npz' is damaged", "x.npz")
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_headers_of_all_versions(version):
+    with zipfile.ZipFile("x.npz", "w") as archive, archive.open("x.npy", "w") as file:
+        np.lib.format.write_array(file, pixels(5, 4), version)
+    assert open_samples("x.npz")[0].shape == (5, 4)
 
 
 # IDX
@@ -529,8 +538,9 @@ def test_files_of_other_forms():
     forms = r"\.npy or \.npz file .*IDX file .*folder of images"
     Path("x.csv").write_text("1,2\n3,4\n")
     refused(f"'x.csv' is nothing that can be read; give a {forms}", "x.csv")
-    Path("x.npy").write_bytes(b"")
-    refused(forms, "x.npy")
+    for content in (b"", b"\0\0\x08\0 no axes", b"\0\0\x01\x01 no type"):
+        Path("x.npy").write_bytes(content)
+        refused(forms, "x.npy")
     torch.save(torch.zeros(3, 1, 4, 4), "x.pt")
     refused(r"give an array: save a tensor x by numpy\.save", "x.pt")
     image("a.png", pixels(4, 4, 3))
@@ -589,6 +599,8 @@ def test_labels_of_arrays():
     np.savez("y.npz", labels=np.arange(3), other=np.zeros(3))
     assert labelled("y.npz").tolist() == [0, 1, 2]
     assert labelled("y.npz:other").tolist() == [0, 0, 0]
+    np.savez("y.npz", a=np.arange(3))
+    assert labelled("y.npz").tolist() == [0, 1, 2]
     np.savez("y.npz", a=np.arange(3), b=np.zeros(3))
     with pytest.raises(ArgumentError, match=r"holds a \(3,\), b \(3,\); say which by y\.npz:key"):
         labelled("y.npz")
@@ -653,6 +665,12 @@ def test_labels_of_a_folder(name, text):
 
 
 @pytest.mark.usefixtures("photos")
+def test_labels_that_read_like_names_of_images():
+    Path("y.csv").write_text("a\nb\na\n")
+    assert open_samples("photos", labels="y.csv")[1].tolist() == ["a", "b", "a"]
+
+
+@pytest.mark.usefixtures("photos")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -685,9 +703,11 @@ def test_names_that_several_images_have_are_not_guessed():
 @pytest.mark.parametrize("space", [(), (4,), (4, 5), (2, 4, 5)])
 def test_normalisation_by_channel(space):
     x = torch.rand(6, 3, *space, dtype=torch.float64)
-    found = normalisation("0.5,0.25, 0", "1,.5,2")(x)
-    for channel, (mean, std) in enumerate([(0.5, 1), (0.25, 0.5), (0, 2)]):
-        torch.testing.assert_close(found[:, channel], (x[:, channel] - mean) / std)
+    found = normalisation("0.485,0.25, 0", "1,.5,2")(x)
+    for channel, (mean, std) in enumerate([(0.485, 1), (0.25, 0.5), (0, 2)]):
+        torch.testing.assert_close(
+            found[:, channel], (x[:, channel] - mean) / std, rtol=0, atol=1e-15
+        )
     assert found.dtype == torch.float64
 
 
@@ -698,7 +718,7 @@ def test_normalisation_by_one_number():
     torch.testing.assert_close(mixed[:, 2], (x[:, 2] - 0.5) / 4)
     mixed = normalisation("1,.2,.4", "2")(x)
     torch.testing.assert_close(mixed[:, 1], (x[:, 1] - 0.2) / 2)
-    assert normalisation("1", "2")(torch.tensor([1, 2])).tolist() == [0.0, 0.5]
+    assert normalisation(".5", "2")(torch.tensor([1, 2])).tolist() == [0.25, 0.75]
 
 
 def test_normalisation_reads_as_given():

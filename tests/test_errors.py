@@ -154,7 +154,7 @@ MISTAKES = {
     "the class in place of a network": (ARG, "the class ReLU", "ReLU(...)",
         lambda: plan(nn.ReLU)),
     "the class of an object with run()": (ARG, "Jax",
-        lambda: plan(type("Jax", (), {"run": 1}))),
+        lambda: plan(type("Jax", (), {"run": blur}))),
     "a path in place of a network": (ARG, "'net.pt'", "load_state_dict",
         lambda: plan("net.pt")),
     "a state dict in place of a network": (ARG, "OrderedDict", "load_state_dict",
@@ -227,6 +227,8 @@ MISTAKES = {
         lambda: plan(Own(lambda self, x: x.nothing))),
     "a layer that raises": (MODEL, "layer '0' (Own)", "KeyError: 'k'", "give",
         lambda: plan(nn.Sequential(Own(lambda self, x: {}["k"])))),
+    "a network that raises several lines": (MODEL, "OSError: no such layer)", "give",
+        lambda: raising(OSError("no such layer.\nA long story. It ends."), most=1)),
     "a model of arrays that raises": (MODEL, "Arrays", "give",
         lambda: plan(Arrays(lambda x: x.nothing))),
     "run() without a mapping": (MODEL, "Arrays.run returned a list", "return {'output': array}",
@@ -291,9 +293,11 @@ MISTAKES = {
         lambda: plan(samples=(IMAGES, torch.zeros(6, 1)))),
     "fewer labels than images": (SAMPLE, "(5,)", "give one label",
         lambda: plan(samples=(IMAGES, torch.zeros(5)))),
-    "items of unequal shapes": (SAMPLE, " and 2 have|samples 2 and ", "(1, 9, 8)", "resize",
+    "items of unequal shapes": (SAMPLE, r"([01] and 2|2 and [01]) have", "(1, 9, 8)", "resize",
         lambda: plan(samples=items((1, 8, 8), (1, 8, 8), (1, 9, 8)))),
-    "items of unequal keys": (SAMPLE, "['x']", "['z']", "give",
+    "two items of unequal shapes": (SAMPLE, r"samples (0 and 1|1 and 0) have", "(3, 5)", "resize",
+        lambda: plan(samples=items((3, 4), (3, 5)))),
+    "items of unequal keys": (SAMPLE, r"samples (0 and 1|1 and 0) have", "['x']", "['z']", "give",
         lambda: plan(samples=[{"x": IMAGES[0]}, {"z": IMAGES[0]}])),
     "items of three parts": (SAMPLE, "3 parts", "mapping",
         lambda: plan(samples=[(IMAGES[0], 1, 2)] * 6)),
@@ -605,6 +609,7 @@ def test_each_mistake_is_answered_by_one_sentence(mistake):
     assert type(error) is kind
     assert START.match(text), text
     assert "\n" not in text
+    assert ". " not in text
     assert not text.endswith(".")
     assert len(text) < 300, (len(text), text)
     assert kind is WARNING or ADVICE.search(text), text

@@ -13,7 +13,6 @@ from matplotlib.colors import LogNorm, to_rgb
 from tmeasures import plots, results
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE, Field
-from tmeasures.plots.common import named
 
 VALUES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.2, 0.3, 50.0, 1.0, np.inf, np.nan, 0.35])
 STATUS = np.zeros(12, np.uint8)
@@ -97,6 +96,14 @@ def test_colours():
     assert legend(figure) == ["outlier, above 0.5: 1", "dead: 1", "infinite: 1", "NaN: 1"]
 
 
+def test_a_cell_has_one_colour():
+    """A dead unit is NaN where a measure of one's own divides 0 by 0."""
+    tree = make({"a": (("unit",), {"NV": value([np.nan, 1])})}, {"a": np.full(2, DEAD, np.uint8)})
+    figure = plots.heatmap(tree)
+    assert legend(figure)[1:] == ["dead: 1", "infinite: 0", "NaN: 1"]
+    np.testing.assert_allclose(cells(figure)[0][0], to_rgb(plots.COLOURS["NaN"]))
+
+
 def test_default_limit_leaves_few_outliers():
     assert legend(plots.heatmap(example()))[0].endswith(": 1")
     assert legend(plots.heatmap(example(), scale="log"))[0].endswith(": 1")
@@ -149,6 +156,7 @@ def test_figures_of_their_own_share_a_limit():
         found = [figure.axes[1].get_ylim() for figure in figures]
         np.testing.assert_allclose(found, [limit] * len(shown))
         assert limit != plots.common_limit(shown[0], scale=scale)
+    assert limit[0] == -4
     one = make({"a": (("unit",), {"NV": value([1e-3, 0.5])})})
     low, high = plots.common_limit([one, trees[1]], scale="log")
     assert low == pytest.approx(1.36e-3), "the 1 % quantile of the five values"
@@ -163,6 +171,16 @@ def test_log_scale():
     np.testing.assert_array_equal(image_colours[0], image_colours[1])
     middle = LogNorm(*figure.axes[1].get_ylim())(np.logspace(-4, 2, 50)[25])
     assert 0.4 < middle < 0.6
+
+
+def test_a_bar_of_few_decades_has_plain_numbers():
+    figure = plots.heatmap(example(), scale="log", limit=(0.3, 3))
+    figure.draw_without_rendering()
+    axis = figure.axes[1].yaxis
+    ticks = dict(zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True))
+    shown = [text.get_text() for y, text in ticks.items() if 0.3 <= y <= 3]
+    assert shown == ["0.5", "1", "2"]
+    assert not any(text.get_text() for text in axis.get_ticklabels(minor=True))
 
 
 def test_decisions_and_p_values_have_the_range_0_to_1():
@@ -232,34 +250,6 @@ def test_what_is_not_a_result(draw):
             draw(thing)
     with pytest.raises(ResultError, match="not a result"):
         draw(example()["layers"])
-
-
-def test_names_of_results():
-    def found(trees):
-        return list(named(trees).items())
-
-    one, two = example(), make({"a": (("unit",), {"NV": value([1.0])})})
-    assert found(one) == [("SimpleConv", one)]
-    assert found([one, one, two, one]) == [
-        ("SimpleConv", one),
-        ("SimpleConv 2", one),
-        ("result", two),
-        ("SimpleConv 3", one),
-    ]
-    assert found({"x": one, "y": two}) == [("x", one), ("y", two)]
-
-
-def test_messages_name_few_layers_of_many():
-    tree = make({f"block.{i}.conv": (("unit",), {"NV": value([1.0])}) for i in range(100)})
-    with pytest.raises(ResultError, match=r"of block.7.conv, .* and 95 others$"):
-        plots.heatmap(tree, layers="block.7.cov")
-
-
-def test_a_name_with_brackets_is_a_pattern_that_matches_itself():
-    tree = make(
-        {"a[0]": (("unit",), {"NV": value([1.0])}), "a0": (("unit",), {"NV": value([1.0])})}
-    )
-    assert names(plots.heatmap(tree, layers="a[0]")) == ["a[0] (1)", "a0 (1)"]
 
 
 def other(scale=2.0, layers=("conv", "fc"), **attributes):

@@ -195,6 +195,7 @@ def test_mappings_calls_and_patterns():
         "input": "image",
         "labels": "digit",
         "call": lambda model, x: model(x["image"], x["mask"]),
+        "preprocess": lambda x: x | {"image": x["image"].mul_(0.5)},
         "layout": {"conv": ("channel", "x", "y"), "fc": ("unit",)},
         "activations": {"fc": lambda output: output[:, :1]},
     }
@@ -206,7 +207,7 @@ def test_mappings_calls_and_patterns():
     np.testing.assert_allclose(cells(figure)[0], IMAGES[first, 0].numpy())
     channel = int(rows(figure)[1].split()[1])
     with torch.no_grad():
-        maps = model.conv((IMAGES * (1 - IMAGES))[first : first + 1])[0, channel].numpy()
+        maps = model.conv((IMAGES / 2 * (1 - IMAGES))[first : first + 1])[0, channel].numpy()
     np.testing.assert_allclose(cells(figure)[4], maps.T, atol=1e-6)
 
 

@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from tmeasures import plots, results
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE, Field
+from tmeasures.plots.common import named
 
 CONV = ("channel", "y", "x")
 FACTS = {
@@ -101,6 +102,34 @@ class TestAll:
             draw(steps, *arguments)
 
 
+def test_names_of_results():
+    def found(trees):
+        return list(named(trees).items())
+
+    one, two = layer(CONV, MAPS), layer(CONV, MAPS)
+    del two.attrs["model"]
+    assert found(one) == [("SimpleConv", one)]
+    assert found([one, one, two, one]) == [
+        ("SimpleConv", one),
+        ("SimpleConv 2", one),
+        ("result", two),
+        ("SimpleConv 3", one),
+    ]
+    assert found({"x": one, "y": two}) == [("x", one), ("y", two)]
+
+
+def test_messages_name_few_layers_of_many():
+    tree = make({f"block.{i}.conv": (("unit",), {"NV": value([1.0])}) for i in range(100)})
+    with pytest.raises(ResultError, match=r"of block.7.conv, .* and 95 others$"):
+        plots.histograms(tree, layers="block.7.cov")
+
+
+def test_a_name_with_brackets_is_a_pattern_that_matches_itself():
+    tree = make({name: (("unit",), {"NV": value([1.0])}) for name in ("a[0]", "a0", "b")})
+    figure = plots.histograms(tree, layers="a[0]")
+    assert [axes.get_title("left") for axes in figure.axes] == ["a[0]", "a0"]
+
+
 def stairs(axes):
     return axes.patches[0].get_data()
 
@@ -146,6 +175,8 @@ def test_histograms_say_what_lies_off_the_axis():
     assert 5 <= high < 100
     assert notes(figure) == ["104 units: 2 above, 2 below"]
     assert figure.axes[0].get_xscale() == "log"
+    tree = layer(("unit",), [*few, *[1e-9] * 7])
+    assert plots.histograms(tree, scale="log").axes[0].get_xlim()[0] > 0.01
     ratios = np.diff(np.log(stairs(figure.axes[0]).edges))
     np.testing.assert_allclose(ratios, ratios[0])
 
@@ -155,9 +186,11 @@ def test_histograms_of_p_values_run_from_0_to_1():
     assert plots.histograms(tree, "p").axes[0].get_xlim() == (0, 1)
 
 
-@pytest.mark.parametrize("scale", ["linear", "log"])
-@pytest.mark.parametrize("n", [1, 3, 5, 60])
-def test_texts_of_histograms_do_not_overlap(n, scale):
+@pytest.mark.parametrize(
+    ("n", "scale", "spread"),
+    [(1, "log", 0.6), (3, "linear", 1), (5, "log", 1), (13, "log", 0.6), (60, "linear", 1)],
+)
+def test_texts_of_histograms_do_not_overlap(n, scale, spread):
     rng = np.random.default_rng(0)
     status = np.zeros(2048, np.uint8)
     status[:200] = DEAD
@@ -165,7 +198,7 @@ def test_texts_of_histograms_do_not_overlap(n, scale):
         {
             f"encoder.layer.{i}.attention.output.dense": (
                 ("unit",),
-                {"NV": value(rng.lognormal(0, 1, 2048))},
+                {"NV": value(rng.lognormal(0, spread, 2048))},
             )
             for i in range(n)
         },
@@ -176,6 +209,11 @@ def test_texts_of_histograms_do_not_overlap(n, scale):
     assert len(shown) == n
     figure.draw_without_rendering()
     texts = [axes._left_title for axes in shown] + [axes.texts[0] for axes in shown]
+    for text in texts[:n]:
+        assert all(line.endswith(".") for line in text.get_text().splitlines()[:-1])
+    labelled = [bool(axes.xaxis.get_tick_params()["labelbottom"]) for axes in shown]
+    columns = shown[0].get_gridspec().ncols
+    assert labelled == [i >= n - columns for i in range(n)]
     for axes in shown:
         ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
         if axes.xaxis.get_tick_params()["labelbottom"]:

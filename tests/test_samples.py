@@ -609,6 +609,12 @@ def test_what_cannot_be_read(data, message):
         read(data)
 
 
+def test_a_pair_of_equal_shapes_is_two_items():
+    _, inputs, labels = everything(read((torch.zeros(3, 4), torch.ones(3, 4))))
+    assert inputs.shape == (2, 3, 4)
+    assert labels is None
+
+
 def test_a_pair_of_inputs_and_labels_may_be_a_list():
     x, y = torch.rand(5, 2), torch.arange(5)
     ids, inputs, labels = everything(read([x, y]))

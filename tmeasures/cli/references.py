@@ -217,7 +217,8 @@ def _raised(error: BaseException) -> str:
     """An error of the user's code in a line: its type, message and place."""
     text = reason(error)
     if isinstance(error, SyntaxError):
-        text, place, line = f"{type(error).__name__}: {error.msg}", error.filename, error.lineno
+        text = reason(type(error)(error.msg))  # without the place, which may be cut off
+        place, line = error.filename, error.lineno
     else:
         frames = [(frame.filename, frame.lineno) for frame in _frames(error)]
         place, line = frames[-1] if frames else (None, None)
@@ -252,7 +253,7 @@ def _needs(function: Callable[..., Any]) -> list[str]:
 
 
 def _is_network(value: object) -> bool:
-    if isinstance(value, (type, ModuleType)):
+    if isinstance(value, type):
         return False
     return isinstance(value, nn.Module) or callable(getattr(value, "run", None))
 

@@ -120,7 +120,6 @@ def _likely(path: Path) -> str:
     """The array of a .npz file that holds the samples, as far as names and shapes tell."""
     shapes = array_files.members(path)
     for names in (
-        list(shapes),
         [name for name in shapes if name.lower() not in label_files.NAMES],
         [name for name in shapes if name.lower() in _NAMES],
         [name for name, shape in shapes.items() if len(shape) > 2],

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
-from torch.nn.parameter import is_lazy
 
 from tmeasures.cli.paths import existing
 from tmeasures.errors import ArgumentError
@@ -142,7 +141,7 @@ def _differences(state: Mapping[str, Any], own: Mapping[str, Any]) -> str:
             [
                 f"{name}: {given} in the file, {wanted} in the network"
                 for name, given, wanted in pairs
-                if given and wanted and given != wanted
+                if given != wanted
             ],
         ),
     ]
@@ -150,7 +149,7 @@ def _differences(state: Mapping[str, Any], own: Mapping[str, Any]) -> str:
 
 
 def _shape(value: Any) -> str | None:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) and not is_lazy(value) else None
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else None
 
 
 def _listed(names: Iterable[Any]) -> str:

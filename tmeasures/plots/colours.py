@@ -216,7 +216,7 @@ def log_ticks(axis: Axis, low: float, high: float, most: int = 9) -> None:
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     if high / low < 100:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=most))
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if most > 5 else (1, 3)))
         axis.set_major_formatter(FormatStrFormatter("%g"))
     else:
         axis.set_major_locator(LogLocator(numticks=most))

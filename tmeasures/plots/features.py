@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,7 @@ def feature_maps(
         >>> len(figure.axes[0].images)  # 3 samples, 4 angles, the input and two maps
         36
     """
+    count = positive("n_samples", n_samples)
     columns = positive("n_transformations", n_transformations)
     ranking = _rank(tree, layer, measure, positive("n_maps", n_maps))
     network = Network(
@@ -146,7 +148,7 @@ def feature_maps(
     seen: list[Any] = []
 
     def keep(inputs: Any) -> Any:
-        seen[:] = [inputs.clone() if isinstance(inputs, Tensor) else dict(inputs)]
+        seen[:] = [copy.deepcopy(inputs)]  # a preprocess may work in place
         return inputs if preprocess is None else preprocess(inputs)
 
     if seed is None:
@@ -155,7 +157,7 @@ def feature_maps(
     probe(network, feed)
     shown = thinned(feed.transformations, columns)
     key = feed.input or transformed_key(feed.first, input, True)
-    tile = first_tile(replace(feed, transformations=shown), positive("n_samples", n_samples))
+    tile = first_tile(replace(feed, transformations=shown), count)
     maps = _maps(network, tile, layer, ranking)
     items = cells_of(seen[0], key, tile)
     series = maps.ndim == 4 if items.ndim == 4 else as_lines(items.shape[2:])

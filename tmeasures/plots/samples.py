@@ -73,10 +73,8 @@ def sample_grid(
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['label 4\nsample 4', 'label 9\nsample 19']
     """
-    rows, columns = (
-        positive("n_samples", n_samples),
-        positive("n_transformations", n_transformations),
-    )
+    rows = positive("n_samples", n_samples)
+    columns = positive("n_transformations", n_transformations)
     network = Network(torch.nn.Identity())
     feed = feed_for(network, samples, transformations, None, input, labels, None, seed)
     feed.check()
