@@ -143,7 +143,7 @@ def test_lists_of_functions():
         ("gone.py:make", r"'gone\.py' does not exist"),
         ("gone_such:make", "--transformations: there is no module 'gone_such'"),
         ("mysets.py:maed", r"no 'maed' in it \(did you mean 'made'\?\)"),
-        ("mysets:double", r"'mysets:double' needs arguments \(x\)"),
+        ("mysets:double", "'mysets:double' takes arguments, .*; expected a list"),
         ("mysets:number", "'mysets:number' gives 5; expected a set such as tm.rotations"),
         ("mysets:single", "gives a .*Transformation; expected a set"),
         ("mysets:empty", "gives an empty list"),

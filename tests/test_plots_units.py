@@ -7,10 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 
 from tmeasures import plots, results
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE, Field
+from tmeasures.plots.colours import log_ticks
 from tmeasures.plots.common import named
 
 CONV = ("channel", "y", "x")
@@ -130,6 +132,28 @@ def test_a_name_with_brackets_is_a_pattern_that_matches_itself():
     assert [axes.get_title("left") for axes in figure.axes] == ["a[0]", "a0"]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "many", "few"),
+    [
+        (0.02, 3e4, "0.1 1 10 100 1e3 1e4", "0.1 10 1e3"),
+        (1e-9, 1e9, "1e-9 1e-6 1e-3 1 1e3 1e6 1e9", "1e-9 1e-4 10 1e6"),
+        (0.3, 30, "0.5 1 2 5 10 20", "1 10"),
+        (2e-4, 7e-3, "2e-4 5e-4 1e-3 2e-3 5e-3", "3e-4 1e-3 3e-3"),
+        (1.5, 6, "2 3 4 5 6", "2 5"),
+        (1, 1.1, "1 1.025 1.05 1.075 1.1", "1 1.05 1.1"),
+    ],
+)
+def test_numbers_on_a_logarithmic_axis(low, high, many, few):
+    for most, expected in ((9, many), (4, few)):
+        axis = Figure().add_subplot(xscale="log", xlim=(low, high)).xaxis
+        log_ticks(axis, low, high, most)
+        ticks = [x for x in axis.get_ticklocs() if low * 0.999 < x < high * 1.001]
+        np.testing.assert_allclose(ticks, [float(number) for number in expected.split()])
+        texts = [axis.get_major_formatter()(x) for x in ticks]
+        assert all("10^" in text for text in texts) or texts == expected.split()
+        assert not any(text.get_text() for text in axis.get_ticklabels(minor=True))
+
+
 def stairs(axes):
     return axes.patches[0].get_data()
 
@@ -188,7 +212,7 @@ def test_histograms_of_p_values_run_from_0_to_1():
 
 @pytest.mark.parametrize(
     ("n", "scale", "spread"),
-    [(1, "log", 0.6), (3, "linear", 1), (5, "log", 1), (13, "log", 0.6), (60, "linear", 1)],
+    [(1, "log", 0.6), (3, "linear", 1), (5, "log", 1), (17, "log", 0.6), (60, "linear", 1)],
 )
 def test_texts_of_histograms_do_not_overlap(n, scale, spread):
     rng = np.random.default_rng(0)

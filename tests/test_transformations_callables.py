@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import tmeasures as tm
 from tmeasures.errors import TransformationError
 from tmeasures.transformations import (
     Transformation,
@@ -337,3 +338,38 @@ def test_a_set_is_a_sequence():
         s * 2
     with pytest.raises(TypeError):
         s[0].parameters["angle"] = 3
+
+
+def test_a_mapping_names_its_callables():
+    both = tm.transformations({"as it is": lambda x: x, "half": lambda x: x / 2}, name="gains")
+    assert (both.name, both.names) == ("gains", ["as it is", "half"])
+    assert both.apply(torch.tensor([[4.0]])).flatten().tolist() == [4, 2]
+    renamed = tm.transformations({"a": abs}, names=["magnitude"])
+    assert renamed.names == ["magnitude"]
+
+
+def test_parameters_tell_callables_apart():
+    gains = [1.0, 0.5]
+    both = tm.transformations([lambda x, g=g: g * x for g in gains], parameters={"gain": gains})
+    np.testing.assert_array_equal(both.parameters["gain"], gains)
+    assert both[1].parameters == {"gain": 0.5}
+    assert both[1:].parameters["gain"].tolist() == [0.5]
+    tree = tm.measure(torch.nn.Linear(2, 1), torch.rand(5, 2), both, measures="TV")
+    np.testing.assert_array_equal(tree["transformations/gain"], gains)
+    with pytest.raises(tm.TransformationError, match="found 1 gain for 2 callables"):
+        tm.transformations([abs, abs], parameters={"gain": [1]})
+
+
+def test_transformations_among_callables_stay_as_they_are():
+    mixed = tm.transformations([tm.identity()[0], lambda x: -x])
+    assert (mixed.identity, mixed.names) == (0, ["identity", "t1"])
+
+
+def test_sets_of_any_elements_are_checked():
+    noisy = tm.transformations([lambda x: x + torch.rand_like(x)])
+    with pytest.raises(tm.TransformationError, match="two results"):
+        tm.TransformationSet("noise", [tm.identity()[0], *noisy]).check(torch.rand(2, 3))
+    with pytest.raises(tm.TransformationError, match="must agree"):
+        tm.TransformationSet(
+            "sizes", [tm.identity()[0], *tm.transformations([lambda x: x[:, :1]])]
+        ).check(torch.rand(2, 3))

@@ -192,12 +192,9 @@ def _transformations(given: Any) -> TransformationSet:
         return identity()
     if isinstance(given, TransformationSet):
         return given
-    several = isinstance(given, Iterable) and not isinstance(given, (str, Mapping, Tensor))
+    several = isinstance(given, Iterable) and not isinstance(given, (str, Tensor))
     if several and not callable(given):
-        given = list(given)
-        if given and all(isinstance(t, Transformation) for t in given):
-            return TransformationSet("transformations", given)
-        return of_callables(given)
+        return of_callables(given if isinstance(given, Mapping) else list(given))
     advice = "give a set such as tm.rotations(16), a list of callables, or None"
     what = called(given)
     if isinstance(given, Transformation):
@@ -207,7 +204,7 @@ def _transformations(given: Any) -> TransformationSet:
     elif callable(given) and not isinstance(given, type):
         advice = "give a list of several, such as the identity and this one, [lambda x: x, f]"
     elif isinstance(given, str):
-        what += near(given, (f.__name__ for f in _SETS))
+        what += near(given, (f"tm.{f.__name__}()" for f in _SETS))
     raise ArgumentError(f"transformations is {what}; {advice}")
 
 
@@ -216,6 +213,3 @@ def probe(network: Network, feed: Feed) -> Probe:
     feed.check()
     with network.session():
         return network.probe(feed.probe(2), feed.probe(3))
-
-
-positive = whole

@@ -20,7 +20,8 @@ from tmeasures.capture import Layer, Network
 from tmeasures.engine import Outcome, Step
 from tmeasures.errors import ArgumentError, warn
 from tmeasures.fields import NOT_FINITE
-from tmeasures.job import DEFAULT_MEASURES, Job, enough, feed_for, positive, prepare, probe
+from tmeasures.hints import near, whole
+from tmeasures.job import DEFAULT_MEASURES, Job, enough, feed_for, prepare, probe
 from tmeasures.measures import Measure
 from tmeasures.plan import Pass, Plan, tile_shape
 from tmeasures.progress import bar, share
@@ -186,10 +187,7 @@ def explain(
         >>> plan.passes[0].order, plan.inputs
         ('sample', 320)
     """
-    if unknown := arguments.keys() - (measure.__kwdefaults__ or {}).keys():
-        raise ArgumentError(
-            f"measure() takes no argument {', '.join(sorted(unknown))}; leave it out"
-        )
+    _known("explain", arguments, measure.__kwdefaults__ or {})
     arguments.pop("progress", None)
     return prepare(model, samples, transformations, **arguments).plan
 
@@ -260,7 +258,7 @@ def walk(
     feed = feed_for(network, samples, transformations, preprocess, input, labels, n_samples, seed)
     probe(network, feed)
     m = len(feed.transformations)
-    s, t = tile_shape(positive("batch_size", batch_size), feed.samples.n, m)
+    s, t = tile_shape(whole("batch_size", batch_size), feed.samples.n, m)
     if feed.samples.iterable and order == "transformation" and t < m:
         raise ArgumentError(
             f"order='transformation' reads the samples {-(-m // t)} times, and an iterable data "
@@ -297,12 +295,17 @@ def probed(model: Any, samples: Any, **arguments: Any) -> Network:
     keys = ("layers", "activations", "layout", "call", "device")
     network = Network(model, **{k: arguments.pop(k) for k in keys if k in arguments})
     rest = {"preprocess": None, "input": None, "labels": None, "n_samples": None, "seed": 0}
-    if unknown := arguments.keys() - rest.keys():
-        raise ArgumentError(
-            f"layers() takes no argument {', '.join(sorted(unknown))}; leave it out"
-        )
+    _known("layers", arguments, [*keys, *rest])
     probe(network, feed_for(network, samples, None, **{**rest, **arguments}))
     return network
+
+
+def _known(function: str, arguments: Iterable[str], names: Iterable[str]) -> None:
+    for name in arguments:
+        if name not in names:
+            raise ArgumentError(
+                f"{function}() takes no argument {name!r}{near(name, names)}; leave it out"
+            )
 
 
 def _consume(
@@ -359,7 +362,8 @@ def _warn_not_finite(outcomes: Iterable[Outcome]) -> None:
     others = f" (and of {len(counts) - 1} more)" if len(counts) > 1 else ""
     warn(
         f"{count} of the activations of layer {first!r}{others} were NaN, infinite or too large to "
-        f"square for some input; all their measures are NaN, and tm.summary counts them"
+        f"square for some input; check inputs and weights for NaN: all measures of these are "
+        f"NaN, and tm.summary counts them"
     )
 
 

@@ -34,7 +34,8 @@ def measure(
     r"""Measure a network and save the result.
 
     Sends every sample under every transformation through the network and measures how each
-    activation of each layer reacts. Prints the summary by layer. The file keeps the command that made it.
+    activation of each layer reacts. Prints the summary by layer. The file keeps the command that
+    made it.
 
     Example, with what the demo wrote:
         tmeasures measure --model tmeasures.demo:network --weights tmeasures-demo/augmented.pt \
@@ -87,7 +88,11 @@ def layers(network: Network, selection: Selection, inputs: Inputs) -> None:
 
     samples, arguments = inputs.open()
     found = probed(
-        network.load(), samples, device=network.device, **selection.arguments(), **arguments
+        network.load(inputs.seed),
+        samples,
+        device=network.device,
+        **selection.arguments(),
+        **arguments,
     )
     rows = [
         {

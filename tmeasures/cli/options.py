@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from typer import Option
 
 from tmeasures.cli.references import load, model
@@ -57,8 +58,9 @@ class Network:
         str | None, Option(metavar="NAME", help="Where to run, such as cuda; the CPU if left out.")
     ] = None
 
-    def load(self) -> Any:
-        """The model with its weights."""
+    def load(self, seed: int) -> Any:
+        """The model with its weights; what it draws at random is the same in every run."""
+        torch.manual_seed(seed)
         return model(self.model, self.weights)
 
 
@@ -131,7 +133,7 @@ class Inputs:
     ] = None
     workers: Annotated[int, Option(metavar="N", help="Processes that read a folder.")] = 0
     seed: Annotated[
-        int, Option(metavar="N", help="Of the order of samples, and of random transformations.")
+        int, Option(metavar="N", help="Of all that is random: the order, draws, weights.")
     ] = 0
 
     def open(self) -> tuple[Any, dict[str, Any]]:
@@ -223,4 +225,4 @@ def gather(
     chosen = transformed.set()
     arguments = selection.arguments() | question.arguments() | {"device": network.device}
     samples, more = inputs.open()
-    return (network.load(), samples, chosen), arguments | more
+    return (network.load(inputs.seed), samples, chosen), arguments | more

@@ -68,11 +68,11 @@ def make(function: Callable[..., Any], reference: str, what: str) -> Any:
     Raises:
         ArgumentError: It needs arguments, or raised an error that is not this library's.
     """
-    if needs := _needs(function):
+    if missing := needs(function):
         name = reference.rpartition(":")[2].strip()
         raise ArgumentError(
-            f"{what} {reference!r} needs arguments ({', '.join(needs)}); expected a function "
-            f"without any: write 'def make(): return {name}({needs[0]}=...)' in a file.py, and "
+            f"{what} {reference!r} needs arguments ({', '.join(missing)}); expected a function "
+            f"without any: write 'def make(): return {name}({missing[0]}=...)' in a file.py, and "
             "give file.py:make"
         )
     try:
@@ -84,6 +84,16 @@ def make(function: Callable[..., Any], reference: str, what: str) -> Any:
             f"{what} {reference!r} was called and raised {_raised(error)}; expected it to return: "
             "mend it there"
         ) from error
+
+
+def needs(function: Callable[..., Any]) -> list[str]:
+    """Names of the arguments that have no default."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):  # some built-ins show no signature
+        return []
+    named = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in named]
 
 
 def model(reference: str, weights: Path | None = None) -> Any:
@@ -240,16 +250,6 @@ def _frames(error: BaseException) -> list[traceback.FrameSummary]:
         if not any(Path(frame.filename).is_relative_to(library) for library in libraries)
     ]
     return own or frames
-
-
-def _needs(function: Callable[..., Any]) -> list[str]:
-    """Names of the arguments that have no default."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (ValueError, TypeError):  # some built-ins show no signature
-        return []
-    named = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in named]
 
 
 def _is_network(value: object) -> bool:

@@ -7,7 +7,7 @@ from functools import reduce
 from operator import mul
 from typing import Any
 
-from tmeasures.cli.references import load, make
+from tmeasures.cli.references import load, make, needs
 from tmeasures.errors import ArgumentError
 from tmeasures.hints import called, near
 from tmeasures.transformations import (
@@ -83,6 +83,12 @@ def _term(term: str) -> TransformationSet:
 def _as_set(found: Any, reference: str) -> TransformationSet:
     """A set, from what a reference names."""
     if callable(found) and not isinstance(found, Transformation):
+        if needs(found):
+            raise ArgumentError(
+                f"{_WHAT} {reference!r} takes arguments, as a single transformation does; expected "
+                "a list, such as several = [one, another], or a function without arguments that "
+                "returns a set"
+            )
         found = make(found, reference, _WHAT)
     if isinstance(found, TransformationSet):
         return found

@@ -90,7 +90,9 @@ def show(
     if by is By.layer:
         frame = tables.summary(tree, measure, listed(layers))
     else:
-        frame = tm.to_frame(tree, measure, layers=listed(layers), by=by.value)
+        frame = tm.to_frame(
+            tree, measure, layers=listed(layers), by="channel" if by is By.channel else "unit"
+        )
     if json:
         print(tables.as_json(tree, frame))
     elif csv:
@@ -303,7 +305,7 @@ def features(
     chosen, tree = transformed.set(), tm.open(result)
     found, arguments = inputs.open()
     figure = tm.plots.feature_maps(
-        network.load(),
+        network.load(inputs.seed),
         found,
         chosen,
         tree,

@@ -219,6 +219,8 @@ def _instead(path: Path) -> str:
     ending = path.suffix.lower()
     if ending in images.ENDINGS:
         return "the folder that the image is in"
+    if ending in (".npy", ".npz"):
+        return f"a {ending} file that is whole: fetch or save it anew"
     if ending in (".pt", ".pth"):
         return "an array: save a tensor x by numpy.save('x.npy', x.numpy())"
     if ending in (".zip", ".tar", ".gz", ".tgz"):
@@ -230,6 +232,7 @@ class Normalisation:
     """``(x - mean) / std`` of a batch ``(batch, channel, *space)``; made by `normalisation`."""
 
     def __init__(self, mean: str, std: str) -> None:
+        self._warned = False
         self._given = f"--mean {mean} --std {std}"
         self._mean, self._std = _numbers(mean, "--mean"), _numbers(std, "--std")
         if min(self._std) <= 0:
@@ -247,7 +250,8 @@ class Normalisation:
             ArgumentError: It has another number of channels.
 
         Warns:
-            TMeasuresWarning: The means are those of pixels up to 255, the inputs go up to 1.
+            TMeasuresWarning: Once, if the means are those of pixels up to 255 and the inputs go
+                up to 1.
         """
         channels = max(len(self._mean), len(self._std))
         if channels > 1 and (batch.ndim < 2 or batch.shape[1] != channels):
@@ -255,7 +259,8 @@ class Normalisation:
                 f"{self._given} are for {channels} channels, and inputs have shape "
                 f"{tuple(batch.shape[1:])}; give one number, or one for each channel"
             )
-        if max(self._mean) > 1 and batch.amax() <= 1:
+        if max(self._mean) > 1 and not self._warned and batch.amax() <= 1:
+            self._warned = True
             warn(
                 f"{self._given} have a mean above 1, and the inputs go up to 1, as uint8 images do "
                 "after a division by 255; divide mean and std by 255 too"

@@ -212,15 +212,38 @@ def colour_bar(
 
 
 def log_ticks(axis: Axis, low: float, high: float, most: int = 9) -> None:
-    """Powers of ten on a logarithmic axis, or plain numbers where there would be few of them."""
-    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+    """Powers of ten on a logarithmic axis, or plain numbers where it has few of them.
 
-    if high / low < 100:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if most > 5 else (1, 3)))
-        axis.set_major_formatter(FormatStrFormatter("%g"))
+    Matplotlib's own ticks leave an axis of less than a decade with one number, or with so many that
+    they overlap in a small picture.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+
+    small = most < 6
+    enough = 2 if small else 3
+    decades = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+    if len(decades) >= enough:
+        axis.set_major_locator(
+            FixedLocator([10.0**e for e in decades[:: -(-len(decades) // most)]])
+        )
     else:
-        axis.set_major_locator(LogLocator(numticks=most))
+        around = range(decades.start - 1, decades.stop + 1)
+        for digits in ((1, 3), (1, 2, 5)) if small else ((1, 2, 5),):
+            ticks = [digit * 10.0**e for e in around for digit in digits]
+            ticks = [tick for tick in ticks if low <= tick <= high]
+            if len(ticks) >= enough:
+                break
+        else:
+            ticks = MaxNLocator(2 if small else 5).tick_values(low, high).tolist()
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: _plain(x)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(x: float) -> str:
+    """A number in few characters."""
+    mantissa, exponent = f"{x:.3e}".split("e")
+    return f"{x:g}" if -3 < int(exponent) < 4 else f"{float(mantissa):g}e{int(exponent)}"
 
 
 def legend(figure: Figure, layers: Sequence[Cells], limit: float) -> None:

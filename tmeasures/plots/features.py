@@ -14,8 +14,9 @@ from torch import Tensor
 from tmeasures.capture import Layer, Network
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD
+from tmeasures.hints import whole
 from tmeasures.inputs import Feed, transformed_key
-from tmeasures.job import feed_for, positive, probe
+from tmeasures.job import feed_for, probe
 from tmeasures.plots.common import choose, default_title, near
 from tmeasures.plots.grid import Row, as_lines, draw, ends_of, inputs_as_rows
 from tmeasures.plots.samples import cells_of, first_tile, out_of, row_names, thinned
@@ -133,9 +134,9 @@ def feature_maps(
         >>> len(figure.axes[0].images)  # 3 samples, 4 angles, the input and two maps
         36
     """
-    count = positive("n_samples", n_samples)
-    columns = positive("n_transformations", n_transformations)
-    ranking = _rank(tree, layer, measure, positive("n_maps", n_maps))
+    count = whole("n_samples", n_samples)
+    columns = whole("n_transformations", n_transformations)
+    ranking = _rank(tree, layer, measure, whole("n_maps", n_maps))
     network = Network(
         model,
         # All of the result, so that patterns in activations= and layout= find what they found.

@@ -11,8 +11,9 @@ import torch
 
 from tmeasures.capture import Network
 from tmeasures.errors import SampleError
+from tmeasures.hints import whole
 from tmeasures.inputs import Feed, transformed_key
-from tmeasures.job import feed_for, positive
+from tmeasures.job import feed_for
 from tmeasures.plots.grid import as_lines, draw, inputs_as_rows
 from tmeasures.tile import Inputs, Tile
 from tmeasures.transformations import TransformationSet
@@ -73,8 +74,8 @@ def sample_grid(
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['label 4\nsample 4', 'label 9\nsample 19']
     """
-    rows = positive("n_samples", n_samples)
-    columns = positive("n_transformations", n_transformations)
+    rows = whole("n_samples", n_samples)
+    columns = whole("n_transformations", n_transformations)
     network = Network(torch.nn.Identity())
     feed = feed_for(network, samples, transformations, None, input, labels, None, seed)
     feed.check()

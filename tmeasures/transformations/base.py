@@ -96,6 +96,9 @@ class Transformation(ABC):
         """
         return self._carry(torch.ones(size, dtype=torch.bool))
 
+    def check(self, batch: Tensor) -> None:
+        """Raise a `TransformationError` where a few prepared samples show that it is no good."""
+
     @abstractmethod
     def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
         """The transformation of a prepared batch."""
@@ -212,8 +215,8 @@ identity 0; fill 0.0>
     def check(self, batch: Tensor) -> None:
         """Find out on a small batch whether the set can be applied to such samples.
 
-        The engine calls it once with 2 samples before it starts. It costs nothing here; sets of
-        callables run each of them twice.
+        The engine calls it once with 2 samples before it starts. Each transformation is checked and
+        all are applied; affine sets apply one alone.
 
         Args:
             batch: ``(sample, *item)``, a few samples.
@@ -221,6 +224,10 @@ identity 0; fill 0.0>
         Raises:
             TransformationError: The set cannot be applied to such items.
         """
+        batch = prepare(batch)
+        for element in self._elements:
+            element.check(batch)
+        self.apply(batch)
 
     def _apply(self, batch: Tensor, indices: range, ids: Ids, seed: int) -> Tensor:
         elements = self._elements[indices.start : indices.stop]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random as python_random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
@@ -20,7 +20,6 @@ from tmeasures.transformations.base import (
     Transformation,
     TransformationSet,
     draw_seed,
-    prepare,
 )
 
 Function = Callable[[Any], Any]
@@ -34,9 +33,15 @@ class CallableTransformation(Transformation):
     """
 
     def __init__(
-        self, name: str, function: Function, inverse: Function | None, on: On, key: int | None
+        self,
+        name: str,
+        function: Function,
+        inverse: Function | None,
+        on: On,
+        key: int | None,
+        parameters: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, parameters)
         self._function, self._inverse, self._on, self._key = function, inverse, on, key
 
     def inverse(self) -> Transformation:
@@ -108,29 +113,15 @@ class CallableTransformation(Transformation):
             )
 
 
-class CallableSet(TransformationSet):
-    """A set of callables; made by `transformations`."""
-
-    _elements: tuple[CallableTransformation, ...]
-
-    def check(self, batch: Tensor) -> None:
-        """Call each callable twice and compare, and compare the shapes of all."""
-        batch = prepare(batch)
-        for element in self._elements:
-            element.check(batch)
-        self.apply(batch)
-
-    def _subset(self, name: str, elements: Sequence[Transformation]) -> TransformationSet:
-        return CallableSet(name, elements)
-
-
 def transformations(
-    callables: Sequence[Function],
+    callables: Sequence[Function] | Mapping[str, Function],
     *,
     on: On = "batch",
     random: bool = False,
     names: Sequence[str] | None = None,
     inverses: Sequence[Function | None] | None = None,
+    parameters: Mapping[str, Sequence[float]] | None = None,
+    name: str | None = None,
 ) -> TransformationSet:
     """A set of any callables, from arrays to arrays or from tensors to tensors.
 
@@ -140,7 +131,8 @@ def transformations(
     its input.
 
     Args:
-        callables: At least one.
+        callables: At least one, in a list or by name. Transformations among them stay as they are,
+            so that ``[tm.identity()[0], f]`` has an identity.
         on: ``"batch"``: ``f((batch, *item))`` gives ``(batch, *item')``. ``"item"``: ``f(item)``
             for each item, the results stacked.
         random: Whether the callables draw from the global generators of torch, numpy or Python.
@@ -152,6 +144,9 @@ def transformations(
             ``functools.partial`` with its arguments, and t0, t1, ... for lambdas; a name that
             comes again is counted, ``blur``, ``blur#1``.
         inverses: The inverses, one a callable, None where there is none; of the same kind.
+        parameters: Numbers that tell the callables apart, by name, one a callable; results keep
+            them.
+        name: Of the set; None: ``transformations(3)``, where there are three.
 
     Raises:
         TransformationError: Nothing callable, an empty sequence, or lengths that differ; when
@@ -170,10 +165,16 @@ def transformations(
                 [0.5000, 1.0000]])
         >>> both[0].inverse()(torch.tensor([[0.25]]))
         tensor([[0.5000]])
+        >>> steps = [0, 5]
+        >>> shifts = {f"shift {n}": lambda x, n=n: torch.roll(x, n, -1) for n in steps}
+        >>> transformations(shifts, parameters={"shift": steps}, name="shifts")
+        <shifts: 2 transformations; shift 0 to 5; no identity>
         >>> noise = transformations([lambda x: x + torch.randn_like(x)] * 4, random=True)
         >>> noise.apply(torch.zeros(2, 8), ids=[7, 3]).shape
         torch.Size([2, 4, 8])
     """
+    if isinstance(callables, Mapping):
+        names, callables = list(callables) if names is None else names, list(callables.values())
     if callable(callables) or not isinstance(callables, Sequence) or not callables:
         raise TransformationError(
             f"found {'[]' if callables == [] else called(callables)}, expected one or more "
@@ -183,7 +184,8 @@ def transformations(
         raise TransformationError(f"found on={on!r}, expected 'batch' or 'item': name one of them")
     names = _names(callables) if names is None else names
     inverses = [None] * len(callables) if inverses is None else inverses
-    for what, given in (("names", names), ("inverses", inverses)):
+    numbers = {} if parameters is None else dict(parameters)
+    for what, given in (("names", names), ("inverses", inverses), *numbers.items()):
         if len(given) != len(callables):
             raise TransformationError(
                 f"found {len(given)} {what} for {len(callables)} callables, expected one for each: "
@@ -195,12 +197,15 @@ def transformations(
             if isinstance(f, TransformationSet):
                 advice = "join sets by a * b, or list their elements, [*a, *b]"
             raise TransformationError(f"found {called(f)}, expected a callable: {advice}")
-    rows = enumerate(zip(names, callables, inverses, strict=True))
-    elements = [
-        CallableTransformation(name, f, back, on, i if random else None)
-        for i, (name, f, back) in rows
-    ]
-    return CallableSet(f"transformations({len(elements)})", elements)
+    elements = []
+    for index, (title, f, back) in enumerate(zip(names, callables, inverses, strict=True)):
+        if isinstance(f, Transformation):
+            elements.append(f)
+            continue
+        own = {key: float(values[index]) for key, values in numbers.items()}
+        key = index if random else None
+        elements.append(CallableTransformation(title, f, back, on, key, own))
+    return TransformationSet(name or f"transformations({len(elements)})", elements)
 
 
 def _names(callables: Sequence[Function]) -> list[str]:
