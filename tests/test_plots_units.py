@@ -140,7 +140,7 @@ def test_a_name_with_brackets_is_a_pattern_that_matches_itself():
         (0.3, 30, "0.5 1 2 5 10 20", "1 10"),
         (2e-4, 7e-3, "2e-4 5e-4 1e-3 2e-3 5e-3", "3e-4 1e-3 3e-3"),
         (1.5, 6, "2 3 4 5 6", "2 5"),
-        (1, 1.1, "1 1.025 1.05 1.075 1.1", "1 1.05 1.1"),
+        (1, 1.1, "1 1.025 1.05 1.075 1.1", "1.02 1.08"),
     ],
 )
 def test_numbers_on_a_logarithmic_axis(low, high, many, few):
@@ -296,10 +296,10 @@ def test_dots_without_a_place_are_counted_once():
     status = np.zeros(8, np.uint8)
     status[6] = DEAD
     figure = plots.scatter(pair(x, y, status), "X", "Y")
-    assert note(figure) == "dashed: equal; 3 dots; not drawn: 1 dead, 3 NaN, 1 infinite"
+    assert note(figure) == "3 dots; not drawn: 1 dead, 3 NaN, 1 infinite"
     np.testing.assert_array_equal(dots(figure), [(2, 0), (1, 1), (0, 2)])
     figure = plots.scatter(pair(x, y, status), "X", "Y", scale="log")
-    expected = "dashed: equal; 1 dot; not drawn: 1 dead, 3 NaN, 1 infinite, 2 not positive"
+    expected = "1 dot; not drawn: 1 dead, 3 NaN, 1 infinite, 2 not positive"
     assert note(figure) == expected
     np.testing.assert_array_equal(dots(figure), [(1, 1)])
     axes = figure.axes[0]
@@ -316,6 +316,9 @@ def test_the_diagonal_is_drawn_where_units_agree():
         np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
         assert len(set(line.get_xdata())) == 2
         assert diagonals("activation2", "1", scale=scale) == []
+        assert diagonals("1", "1", scale=scale) == []
+        figure = plots.scatter(pair([1, 2], [1, 2], units=["activation2"] * 2), "X", "Y")
+        assert note(figure) == "dashed: equal; 2 dots"
     figure = plots.scatter(pair([1, 2], [1, 2], units=("activation2", "1")), "X", "Y")
     assert figure.axes[0].get_xlabel() == "a variance (activation²)"
     assert figure.axes[0].get_ylabel() == "a variance (dimensionless)"

@@ -234,7 +234,7 @@ def log_ticks(axis: Axis, low: float, high: float, most: int = 9) -> None:
             if len(ticks) >= enough:
                 break
         else:
-            ticks = MaxNLocator(2 if small else 5).tick_values(low, high).tolist()
+            ticks = list(MaxNLocator(2 if small else 5).tick_values(low, high))
         axis.set_major_locator(FixedLocator(ticks))
         axis.set_major_formatter(FuncFormatter(lambda x, _: _plain(x)))
     axis.set_minor_formatter(NullFormatter())

@@ -10,7 +10,7 @@ import numpy as np
 from tmeasures.errors import ResultError
 from tmeasures.plots.colours import Cells, channels, log_ticks
 from tmeasures.plots.common import check_scale, choose, default_title, label, only
-from tmeasures.plots.text import fitted, shortened
+from tmeasures.plots.text import fitted, shortened, width_of
 from tmeasures.summaries import layers_of
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _ROUNDS = 32
 """Times that all layers draw a part of their dots, so that none lies on top of all others."""
+
+_NAME = 7
+"""Points of the names of layers."""
 
 _NAMES = 30
 """Names of layers that fit beside the bar."""
@@ -40,7 +43,8 @@ def scatter(
     that have no place are counted below the picture: dead units (all their activations equal),
     units of which a value is NaN or infinite, and on a logarithmic scale those with a value that is
     not positive. Each is counted once, as the first of these that it is. Where both measures have
-    the same units, a dashed line shows where they are equal.
+    the same units, such as TV and SV, a dashed line shows where they are equal; that two numbers
+    without units are equal says nothing.
 
     Args:
         tree: A result.
@@ -77,7 +81,9 @@ def scatter(
     kept, left_out = zip(*(_kept(*pair, scale) for pair in pairs), strict=True)
     first = next(iter(chosen.values()))
 
-    figure = Figure(dpi=120, layout="constrained", figsize=(7, 5.2))
+    names = shortened(list(chosen), 48)
+    beside = max(width_of(name, _NAME) for name in names)
+    figure = Figure(dpi=120, layout="constrained", figsize=(6 + beside, 5.2))
     axes = figure.add_subplot()
     colours = _depths(len(kept))
     if n := sum(dots.shape[1] for dots in kept):
@@ -90,11 +96,11 @@ def scatter(
         log_ticks(axes.xaxis, *axes.get_xlim())
         log_ticks(axes.yaxis, *axes.get_ylim())
     note = _note(kept, left_out)
-    if first[x].attrs["units"] == first[y].attrs["units"]:
+    if first[x].attrs["units"] == first[y].attrs["units"] != "1":
         _diagonal(axes)
         note = f"dashed: equal; {note}"
     figure.supxlabel(fitted(note, 6.5, 8), fontsize=8, color="0.3")
-    _layer_bar(figure, axes, list(chosen), colours)
+    _layer_bar(figure, axes, names, colours)
     text = default_title(result, f"{y} against {x}") if title is None else title
     figure.suptitle(fitted(text, 0.95 * figure.get_figwidth(), 10), fontsize=10)
     return figure
@@ -179,7 +185,7 @@ def _layer_bar(figure: Figure, axes: Axes, names: Sequence[str], colours: np.nda
         ScalarMappable(norm, ListedColormap(colours)), ax=axes, pad=0.02, aspect=30
     )
     step = -(-n // _NAMES)
-    bar.set_ticks(list(range(0, n, step)), labels=shortened(names, 28)[::step], fontsize=7)
+    bar.set_ticks(list(range(0, n, step)), labels=names[::step], fontsize=_NAME)
     bar.ax.minorticks_off()
     bar.ax.invert_yaxis()
     bar.ax.tick_params(length=2)
