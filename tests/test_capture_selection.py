@@ -79,9 +79,9 @@ def test_what_is_left_out_by_default_is_listed():
 
 
 def test_patterns_without_match_name_what_is_near():
-    with pytest.raises(ArgumentError, match=r"'layer3\.\*' matches nothing.*'layer1\.0'"):
+    with pytest.raises(ArgumentError, match=r"'layer3\.\*' matches nothing.* layer1\.0"):
         probed(convolutional(), SHAPE, layers=["fc", "layer3.*"])
-    with pytest.raises(ArgumentError, match=r"activations pattern 'fd'.*'fc'"):
+    with pytest.raises(ArgumentError, match=r"activations pattern 'fd'.* fc"):
         probed(convolutional(), SHAPE, activations={"fd": lambda output: output})
     with pytest.raises(ArgumentError, match="activations pattern 'layer1'"):
         probed(convolutional(), SHAPE, layers="fc", activations={"layer1": lambda output: output})

@@ -465,7 +465,7 @@ MISTAKES = {
         lambda: tm.Anova(sphericity=1)),
     "an unknown spread": (ARG, "'sd'", "give",
         lambda: tm.NormalizedVariance("sd")),
-    "a mistyped layer": (ARG, "'9'", "'0'",
+    "a mistyped layer": (ARG, "'9'", "such as 0",
         lambda: plan(layers="9")),
     "a layer in layers= by its module": (ARG, "Conv2d", "give names",
         lambda: plan(layers=NETWORK[0])),

@@ -386,3 +386,8 @@ def test_no_global_state():
     plots.heatmap(example())
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_notebooks_show_figures_without_pyplot():
+    tree = make({"a": (("unit",), {"NV": value([1.0, 2.0])})})
+    assert plots.heatmap(tree)._repr_png_().startswith(b"\x89PNG")

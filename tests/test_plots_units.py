@@ -122,7 +122,7 @@ def test_names_of_results():
 
 def test_messages_name_few_layers_of_many():
     tree = make({f"block.{i}.conv": (("unit",), {"NV": value([1.0])}) for i in range(100)})
-    with pytest.raises(ResultError, match=r"of block.7.conv, .* and 95 others$"):
+    with pytest.raises(ResultError, match=r"of block.7.conv, .* and 95 more$"):
         plots.histograms(tree, layers="block.7.cov")
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from tmeasures.errors import ArgumentError
 from tmeasures.fields import STATUS
-from tmeasures.plots.common import choose
-from tmeasures.summaries import layers_of, measured, per_channel
+from tmeasures.summaries import choose, layers_of, measured, per_channel
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,6 +6,7 @@ import difflib
 import math
 import operator
 import os
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,18 @@ def near(name: object, names: Iterable[str]) -> str:
     lower = {each.lower(): each for each in names}
     found = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.7)
     return f" (did you mean {lower[found[0]]!r}?)" if found else ""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A list of those that come near to a name that is not there; else of the first ones.
+
+    >>> nearest("conv*9", ["conv1", "conv2", "fc"])
+    'conv2, conv1 and 1 more'
+    """
+    there, bare = list(names), re.sub(r"[*?\[\]]", "", name)
+    found = difflib.get_close_matches(bare, there, n=5, cutoff=0.5) or there[:8]
+    rest = len(there) - len(found)
+    return ", ".join(found) + (f" and {rest} more" if rest else "")
 
 
 def whole(

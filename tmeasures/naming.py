@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tmeasures.errors import ArgumentError
+from tmeasures.hints import nearest
 
 Key = tuple[str, int]
 """A call: the path of the module, and how often it was called before in the same forward."""
@@ -150,11 +149,9 @@ def matches(pattern: str, names: Collection[str]) -> bool:
 
 def unmatched(argument: str, pattern: str, names: Sequence[str]) -> ArgumentError:
     """The error for a pattern without match, with the names that come near."""
-    bare = re.sub(r"[*?\[\]]", "", pattern)
-    near = difflib.get_close_matches(bare, names, n=5, cutoff=0.5) or list(names)[:8]
     return ArgumentError(
         f"{argument} pattern {pattern!r} matches nothing that is there; use one that fits a name "
-        f"such as {', '.join(map(repr, near))}"
+        f"such as {nearest(pattern, names)}"
     )
 
 

@@ -7,14 +7,15 @@ merged or reduced is summarised by the same code as one fresh from a run.
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING
-from tmeasures.hints import called
+from tmeasures.hints import called, nearest
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,6 +74,39 @@ def layers_of(tree: xr.DataTree) -> dict[str, xr.Dataset]:
 def measured(data: xr.Dataset) -> list[str]:
     """The names of a layer's measures: its variables but for the status."""
     return [str(name) for name in data.data_vars if name != "status"]
+
+
+def choose(
+    layers: dict[str, xr.Dataset], measure: str, patterns: str | Sequence[str] | None
+) -> dict[str, xr.Dataset]:
+    """The layers that have the measure and match a pattern."""
+    having = {name: data for name, data in layers.items() if measure in measured(data)}
+    if not having:
+        there = dict.fromkeys(name for data in layers.values() for name in measured(data))
+        raise ResultError(
+            f"the result has no measure {measure!r}: use one of {', '.join(there) or 'none'}"
+        )
+    if patterns is None:
+        return having
+    wanted = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(wanted, Sequence) or not all(isinstance(name, str) for name in wanted):
+        raise ArgumentError(
+            f"layers={patterns!r} is neither a pattern nor a list of such: give names of layers, "
+            f"or patterns such as 'conv*'"
+        )
+    matches = {
+        pattern: [name for name in having if name == pattern or fnmatchcase(name, pattern)]
+        for pattern in wanted
+    }
+    idle = [pattern for pattern, names in matches.items() if not names]
+    if idle or not wanted:
+        missing = idle[0] if idle else ""
+        raise ResultError(
+            f"no layer with {measure} matches {missing!r}: use names or patterns of "
+            f"{nearest(missing, having)}"
+        )
+    chosen = {name for names in matches.values() for name in names}
+    return {name: data for name, data in having.items() if name in chosen}
 
 
 def summary(tree: xr.DataTree) -> xr.Dataset:

@@ -7,9 +7,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import tmeasures as tm
-from tmeasures.plots.common import choose
 from tmeasures.results import attribute
-from tmeasures.summaries import STATISTICS, layers_of, measured
+from tmeasures.summaries import STATISTICS, choose, layers_of, measured
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tmeasures.errors import ArgumentError, ResultError
+from tmeasures.errors import ArgumentError
 from tmeasures.results import attribute
-from tmeasures.summaries import measured
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,46 +51,6 @@ def only(tree: Trees) -> xr.DataTree:
             f"one"
         )
     return next(iter(found.values()))
-
-
-def choose(
-    layers: dict[str, xr.Dataset], measure: str, patterns: str | Sequence[str] | None
-) -> dict[str, xr.Dataset]:
-    """The layers that have the measure and match a pattern."""
-    having = {name: data for name, data in layers.items() if measure in measured(data)}
-    if not having:
-        there = dict.fromkeys(name for data in layers.values() for name in measured(data))
-        raise ResultError(
-            f"the result has no measure {measure!r}: use one of {', '.join(there) or 'none'}"
-        )
-    if patterns is None:
-        return having
-    wanted = [patterns] if isinstance(patterns, str) else patterns
-    if not isinstance(wanted, Sequence) or not all(isinstance(name, str) for name in wanted):
-        raise ArgumentError(
-            f"layers={patterns!r} is neither a pattern nor a list of such: give names of layers, "
-            f"or patterns such as 'conv*'"
-        )
-    matches = {
-        pattern: [name for name in having if name == pattern or fnmatchcase(name, pattern)]
-        for pattern in wanted
-    }
-    idle = [pattern for pattern, names in matches.items() if not names]
-    if idle or not wanted:
-        missing = idle[0] if idle else ""
-        raise ResultError(
-            f"no layer with {measure} matches {missing!r}: use names or patterns of "
-            f"{near(missing, list(having))}"
-        )
-    chosen = {name for names in matches.values() for name in names}
-    return {name: data for name, data in having.items() if name in chosen}
-
-
-def near(name: str, names: Sequence[str]) -> str:
-    """The names that come near to one that is not there, for a message; else the first ones."""
-    found = difflib.get_close_matches(name, names, n=5, cutoff=0.5) or list(names)[:8]
-    rest = len(names) - len(found)
-    return ", ".join(found) + (f" and {rest} others" if rest else "")
 
 
 def default_title(tree: xr.DataTree, what: str) -> str:

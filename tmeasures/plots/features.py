@@ -14,14 +14,14 @@ from torch import Tensor
 from tmeasures.capture import Layer, Network
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD
-from tmeasures.hints import whole
+from tmeasures.hints import nearest, whole
 from tmeasures.inputs import Feed, transformed_key
 from tmeasures.job import feed_for, probe
-from tmeasures.plots.common import choose, default_title, near
+from tmeasures.plots.common import default_title
 from tmeasures.plots.grid import Row, as_lines, draw, ends_of, inputs_as_rows
 from tmeasures.plots.samples import cells_of, first_tile, out_of, row_names, thinned
 from tmeasures.results import attribute
-from tmeasures.summaries import layers_of, per_channel
+from tmeasures.summaries import choose, layers_of, per_channel
 from tmeasures.tile import Inputs, Tile
 from tmeasures.transformations import TransformationSet
 
@@ -183,7 +183,7 @@ def _rank(tree: xr.DataTree, layer: str, measure: str, most: int) -> _Ranking:
     everything = layers_of(tree)
     if layer not in everything:
         raise ResultError(
-            f"the result has no layer {layer!r}: use one of {near(str(layer), list(everything))}"
+            f"the result has no layer {layer!r}: use one of {nearest(str(layer), everything)}"
         )
     data = choose({layer: everything[layer]}, measure, None)[layer]
     reduced = per_channel(data[[measure, "status"]])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
 _SIZE = 7.5
 _TITLE = 10
 _MARGIN = 0.12
@@ -77,7 +78,7 @@ def draw(rows: Sequence[Row], headings: Sequence[str], *, title: str, note: str)
 
     The figure has one axes in units of inches; headings and names are its tick labels.
     """
-    from matplotlib.figure import Figure
+    from tmeasures.plots.picture import Picture
 
     count = len(headings)
     cell = _cell(rows, headings)
@@ -100,7 +101,7 @@ def draw(rows: Sequence[Row], headings: Sequence[str], *, title: str, note: str)
             f"{len(rows)} rows and {count} columns make a picture of {width:.0f} by {height:.0f} "
             f"inches, more than can be drawn: ask for fewer samples, maps or transformations"
         )
-    figure = Figure(figsize=(width, height), dpi=150)
+    figure = Picture(figsize=(width, height), dpi=150)
     axes = figure.add_axes((left / width, bottom / height, inner / width, y / height))
     axes.set(xlim=(0, inner), ylim=(y, 0))
     lefts = np.arange(count) * (cell + _GAP)

@@ -18,13 +18,14 @@ from tmeasures.plots.colours import (
     legend,
     make_scale,
 )
-from tmeasures.plots.common import Trees, check_scale, choose, named, titles
+from tmeasures.plots.common import Trees, check_scale, named, titles
 from tmeasures.plots.text import fitted, shortened, width_of
-from tmeasures.summaries import layers_of
+from tmeasures.summaries import choose, layers_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 _NAME = 7
 """Points of the names of layers."""
@@ -117,7 +118,7 @@ def heatmap(
         >>> other = tm.measure(network, images, tm.scalings(), measures=["NV"])
         >>> figure = tm.plots.heatmap({"turned": tree, "scaled": other}, scale="log", sort=True)
     """
-    from matplotlib.figure import Figure
+    from tmeasures.plots.picture import Picture
 
     check_scale(scale)
     found = named(trees)
@@ -131,7 +132,7 @@ def heatmap(
     cells = [cells for panel in panels for cells in panel.layers.values()]
     colours = make_scale(both_ends(cells, attributes, scale, limit), scale)
 
-    figure = Figure(dpi=120, layout="constrained")
+    figure = Picture(dpi=120, layout="constrained")
     axes = _arrange(figure, panels, sort)
     for panel, panel_axes in zip(panels, axes, strict=True):
         _draw(panel_axes, panel, colours, sort)

@@ -10,14 +10,15 @@ import numpy as np
 
 from tmeasures.errors import ArgumentError
 from tmeasures.plots.colours import Cells, axis_ends, log_ticks, units
-from tmeasures.plots.common import check_scale, choose, default_title, label, only
+from tmeasures.plots.common import check_scale, default_title, label, only
 from tmeasures.plots.text import LINE, fitted
-from tmeasures.summaries import layers_of
+from tmeasures.summaries import choose, layers_of
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 _BARS = "#6a9bc9"
 
@@ -76,7 +77,7 @@ def histograms(
         >>> [axes.get_title(loc="left") for axes in figure.axes]
         ['0', '1']
     """
-    from matplotlib.figure import Figure
+    from tmeasures.plots.picture import Picture
 
     check_scale(scale)
     if not isinstance(bins, int | np.integer) or bins < 1:
@@ -91,7 +92,7 @@ def histograms(
     columns = len(cells) if len(cells) <= 3 else 2 ** math.ceil(math.log2(len(cells)) / 2)
     rows = math.ceil(len(cells) / columns)
     wide = min(max(8 / columns, 1.3), 4.5)
-    figure = Figure(dpi=120, layout="constrained")
+    figure = Picture(dpi=120, layout="constrained")
     figure.set_size_inches(columns * (wide + 0.2) + 0.2, rows * (wide / 2 + 0.45) + 1.2)
     axes = list(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)
     for panel, (layer, each) in zip(axes, cells.items(), strict=False):

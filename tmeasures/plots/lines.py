@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tmeasures.errors import ArgumentError, ResultError
-from tmeasures.plots.common import Trees, check_scale, choose, label, named, titles
+from tmeasures.plots.common import Trees, check_scale, label, named, titles
 from tmeasures.plots.text import fitted, height_of, shortened, width_of
-from tmeasures.summaries import layers_of, summary
+from tmeasures.summaries import choose, layers_of, summary
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 # Okabe and Ito (2008), without the yellow, which is faint on white: colours that people with
 # protanopia, deuteranopia and tritanopia tell apart.
@@ -125,7 +126,7 @@ def layer_lines(
         >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         ['3', '5']
     """
-    from matplotlib.figure import Figure
+    from tmeasures.plots.picture import Picture
 
     for name, given, known in (
         ("statistic", statistic, ("mean", "median")),
@@ -153,7 +154,7 @@ def layer_lines(
     tall = 4.3 + max(width_of(tick, 8) for tick in ticks or [""])
     if key:
         tall = max(tall, 0.8 + sum(height_of(text, 8) + 0.07 for text in keys))
-    figure = Figure(figsize=(wide + 1 + key, tall), dpi=150, layout="constrained")
+    figure = Picture(figsize=(wide + 1 + key, tall), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     _limits(axes, list(lines.values()), scale)
     for i, (name, line) in enumerate(lines.items()):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tmeasures.errors import ArgumentError, ResultError
+from tmeasures.hints import nearest
 from tmeasures.plots.colours import (
     Cells,
     Limit,
@@ -19,14 +20,15 @@ from tmeasures.plots.colours import (
     make_scale,
     units,
 )
-from tmeasures.plots.common import check_scale, choose, default_title, near, only
+from tmeasures.plots.common import check_scale, default_title, only
 from tmeasures.plots.text import fitted
-from tmeasures.summaries import SPATIAL, layers_of
+from tmeasures.summaries import SPATIAL, choose, layers_of
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 _MOST = 64
 """Channels that are drawn unless more are asked for."""
@@ -85,7 +87,7 @@ def maps(
         >>> [image.get_array().shape for image in figure.axes[0].images]
         [(7, 7, 4), (7, 7, 4)]
     """
-    from matplotlib.figure import Figure
+    from tmeasures.plots.picture import Picture
 
     check_scale(scale)
     result = only(tree)
@@ -98,7 +100,7 @@ def maps(
     attributes = data[measure].attrs
     colours = make_scale(both_ends([whole], attributes, scale, limit), scale)
 
-    figure = Figure(dpi=120, layout="constrained")
+    figure = Picture(dpi=120, layout="constrained")
     axes = (_grid if len(space) == 2 else _image)(figure, shown, chosen, colours)
     if len(space) == 1:
         axes.set_xlabel(space[0], fontsize=9)
@@ -115,8 +117,7 @@ def _layer(tree: xr.DataTree, layer: str, measure: str) -> xr.Dataset:
     having = choose(layers_of(tree), measure, None)
     if layer not in list(having):
         raise ResultError(
-            f"there is no layer {layer!r} with {measure}: use one of "
-            f"{near(str(layer), list(having))}"
+            f"there is no layer {layer!r} with {measure}: use one of {nearest(str(layer), having)}"
         )
     return having[layer]
 

@@ -9,14 +9,15 @@ import numpy as np
 
 from tmeasures.errors import ResultError
 from tmeasures.plots.colours import Cells, channels, log_ticks
-from tmeasures.plots.common import check_scale, choose, default_title, label, only
+from tmeasures.plots.common import check_scale, default_title, label, only
 from tmeasures.plots.text import fitted, shortened, width_of
-from tmeasures.summaries import layers_of
+from tmeasures.summaries import choose, layers_of
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 _ROUNDS = 32
 """Times that all layers draw a part of their dots, so that none lies on top of all others."""
@@ -72,7 +73,7 @@ def scatter(
         >>> figure.axes[0].get_ylabel()
         'transformation variance (activation²)'
     """
-    from matplotlib.figure import Figure
+    from tmeasures.plots.picture import Picture
 
     check_scale(scale)
     result = only(tree)
@@ -83,7 +84,7 @@ def scatter(
 
     names = shortened(list(chosen), 48)
     beside = max(width_of(name, _NAME) for name in names)
-    figure = Figure(dpi=120, layout="constrained", figsize=(6 + beside, 5.2))
+    figure = Picture(dpi=120, layout="constrained", figsize=(6 + beside, 5.2))
     axes = figure.add_subplot()
     colours = _depths(len(kept))
     if n := sum(dots.shape[1] for dots in kept):
