@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 _SIZE = 7.5
 _TITLE = 10
 _MARGIN = 0.12

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 _ROUNDS = 32
 """Times that all layers draw a part of their dots, so that none lies on top of all others."""
 
