@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from small_models import Model, assert_no_hooks, vision_transformer
 from tmeasures.capture import Network
 from tmeasures.errors import ArgumentError, ModelError, TMeasuresWarning
 
@@ -49,19 +50,6 @@ def images(n=5):
 
 def vectors(n=5, size=6):
     return torch.randn(n, size, generator=torch.Generator().manual_seed(0))
-
-
-class Model(nn.Module):
-    """Submodules by keyword, and a forward that is given as a function of (self, x)."""
-
-    def __init__(self, forward, **modules):
-        super().__init__()
-        self.run_forward = forward
-        for name, module in modules.items():
-            self.add_module(name, module)
-
-    def forward(self, x):
-        return self.run_forward(self, x)
 
 
 def test_values_are_those_of_the_modules():
@@ -273,17 +261,11 @@ def test_everything_is_given_back():
     assert torch.is_grad_enabled()
     assert [module.training for module in model.modules()] == flags
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
-    no_hooks(model)
+    assert_no_hooks(model)
     with torch.no_grad():
         model.eval()
         assert torch.equal(seen["1"], model[1](model[0](images())))
     assert "2" not in seen
-
-
-def no_hooks(model):
-    for module in model.modules():
-        assert not module._forward_hooks
-        assert not module._forward_pre_hooks
 
 
 def test_the_caller_keeps_gradients_between_forwards():
@@ -348,7 +330,7 @@ def test_a_model_that_raises_leaves_no_trace_but_a_note():
         with pytest.raises(ValueError, match="boom") as error:
             network.forward(vectors(), lambda *_: None)
     assert error.value.__notes__ == ["raised in layer 'b'"]
-    no_hooks(model)
+    assert_no_hooks(model)
     assert all(module.training for module in model.modules())
     assert torch.is_grad_enabled()
 
@@ -398,7 +380,7 @@ def test_what_the_probe_did_not_see_is_an_error():
         refused(lambda self, x: self.b(self.a(x)), "float64", vectors().double())
         model.float().mode = lambda self, x: self.b(self.a(x))
         network.forward(vectors(), lambda *_: None)
-    no_hooks(model)
+    assert_no_hooks(model)
 
 
 def test_compiled_models_are_measured_as_they_were():
@@ -408,7 +390,7 @@ def test_compiled_models_are_measured_as_they_were():
         network, seen = capture(compiled, vectors())
     assert list(seen) == ["0", "1"]
     assert network.name == "Sequential"
-    no_hooks(model)
+    assert_no_hooks(model)
 
 
 def test_models_compiled_in_place_or_in_part_run_as_written():
@@ -498,20 +480,10 @@ def test_call_and_mappings():
 
 
 def test_a_vision_transformer():
-    transformers = pytest.importorskip("transformers")
-    config = transformers.ViTConfig(
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=8,
-        patch_size=4,
-        num_channels=1,
-    )
-    model = transformers.ViTForImageClassification(config)
+    model = vision_transformer()
     network, seen = capture(model, {"pixel_values": images()}, layers=["vit.*", "output.logits"])
     dims = {layer.name: layer.dims for layer in network.layers}
-    assert seen["output.logits"].shape == (5, 2)
+    assert seen["output.logits"].shape == (5, 3)
     assert dims["vit.embeddings.patch_embeddings.projection"] == ("channel", "y", "x")
     assert dims["vit.layernorm"] == ("token", "unit")
     default, _ = capture(model, {"pixel_values": images()})

@@ -4,20 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from small_models import Model
 from tmeasures import naming
 from tmeasures.capture import Network
 from tmeasures.errors import ArgumentError, ModelError
-
-
-class Model(nn.Module):
-    def __init__(self, forward, **modules):
-        super().__init__()
-        self.run_forward = forward
-        for name, module in modules.items():
-            self.add_module(name, module)
-
-    def forward(self, x):
-        return self.run_forward(self, x)
 
 
 def probed(model, shape, **options):

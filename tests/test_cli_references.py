@@ -13,6 +13,8 @@ from tmeasures.cli.references import load, make, model
 from tmeasures.cli.weights import fill
 from tmeasures.errors import ArgumentError, TransformationError
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 NETWORK = """
     import torch
     from torch import nn
@@ -55,20 +57,6 @@ NETWORK = """
         import tmeasures as tm
         return tm.rotations(0)
 """
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty current directory; what is imported from it is forgotten again."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        file = getattr(sys.modules[name], "__file__", None)
-        if file and Path(file).is_relative_to(tmp_path):
-            del sys.modules[name]
 
 
 def write(path, text=NETWORK):
@@ -299,7 +287,7 @@ def test_weights_in_place_of_code():
 
 
 @pytest.fixture
-def net():
+def net(folder):
     write("net_w.py")
     torch.manual_seed(0)
     return model("net_w.py:Net")

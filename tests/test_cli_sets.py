@@ -1,6 +1,3 @@
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -34,13 +31,8 @@ def broken():
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    Path("mysets.py").write_text(SETS)
-    yield
-    sys.modules.pop("mysets", None)
+def sets(folder):
+    (folder / "mysets.py").write_text(SETS)
 
 
 def parameters(found):

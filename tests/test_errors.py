@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import tmeasures as tm
+from small_models import Model
 from tmeasures import engine
 from tmeasures.results import attribute
 from tmeasures.transformations import AffineSet, AffineTransformation
@@ -33,19 +34,6 @@ def network(channels=1):
 
 
 NETWORK = network()
-
-
-class Own(nn.Module):
-    """A network whose forward is given."""
-
-    def __init__(self, forward, **modules):
-        super().__init__()
-        self.function = forward
-        for name, module in modules.items():
-            self.add_module(name, module)
-
-    def forward(self, *inputs):
-        return self.function(self, *inputs)
 
 
 class Arrays:
@@ -126,12 +114,12 @@ def raising(error, most=3, run=tm.measure):
             raise error
         return x
 
-    run(Own(forward), IMAGES, ANGLES)
+    run(Model(forward), IMAGES, ANGLES)
 
 
 def dynamic(forward):
     """Run a network that does something else for more inputs than the probe's three."""
-    model = Own(forward, a=nn.Linear(5, 5), b=nn.Linear(5, 5))
+    model = Model(forward, a=nn.Linear(5, 5), b=nn.Linear(5, 5))
     tm.measure(model, torch.rand(9, 5), measures="SV")
 
 
@@ -209,7 +197,7 @@ MISTAKES = {
         lambda: plan(samples=IMAGES > 0.5, transformations=None, measures="SV")),
     "several images of uint8": (MODEL, "gets uint8", "input= with the name",
         lambda: plan(
-            Own(lambda self, a, b: self.c(a + b), c=nn.Conv2d(1, 2, 3)),
+            Model(lambda self, a, b: self.c(a + b), c=nn.Conv2d(1, 2, 3)),
             {"a": IMAGES.byte(), "b": IMAGES.byte()}, None, measures="SV",
             call=lambda model, inputs: model(*inputs.values()))),
     "floats in place of token ids": (MODEL, "float32 of shape (5,)", "samples.long()",
@@ -222,11 +210,11 @@ MISTAKES = {
         lambda: plan(NETWORK, {"pixels": IMAGES})),
     "one input where the network takes two": (
         MODEL, "missing 1 required positional argument: 'b'", "give",
-        lambda: plan(Own(lambda self, a, b: a))),
-    "a network that raises": (MODEL, "the network (Own) failed", "'nothing'", "give",
-        lambda: plan(Own(lambda self, x: x.nothing))),
-    "a layer that raises": (MODEL, "layer '0' (Own)", "KeyError: 'k'", "give",
-        lambda: plan(nn.Sequential(Own(lambda self, x: {}["k"])))),
+        lambda: plan(Model(lambda self, a, b: a))),
+    "a network that raises": (MODEL, "the network (Model) failed", "'nothing'", "give",
+        lambda: plan(Model(lambda self, x: x.nothing))),
+    "a layer that raises": (MODEL, "layer '0' (Model)", "KeyError: 'k'", "give",
+        lambda: plan(nn.Sequential(Model(lambda self, x: {}["k"])))),
     "a network that raises several lines": (MODEL, "OSError: no such layer)", "give",
         lambda: raising(OSError("no such layer.\nA long story. It ends."), most=1)),
     "a model of arrays that raises": (MODEL, "Arrays", "give",
@@ -480,13 +468,13 @@ MISTAKES = {
     "a function of layers for a model of arrays": (ARG, "no modules", "use patterns",
         lambda: plan(Arrays(lambda x: {"y": x}), layers=lambda name, module: True)),
     "a layer that is never called": (MODEL, "'spare'", "never called", "leave it out",
-        lambda: plan(Own(lambda self, x: x, spare=nn.ReLU()), layers="spare")),
+        lambda: plan(Model(lambda self, x: x, spare=nn.ReLU()), layers="spare")),
     "a pattern of layers that compute nothing": (MODEL, "Flatten computes nothing", "name others",
         lambda: plan(nn.Sequential(nn.Flatten(), nn.ReLU()), layers="0*")),
     "a network of integers": (MODEL, "int64 values", "layers=",
         lambda: plan(nn.Flatten(), IMAGES.long(), None, measures="SV")),
     "a layer that folds its inputs": (MODEL, "(8, 2)", "unflatten",
-        lambda: plan(Own(folding, a=nn.Linear(16, 2)), layers="a")),
+        lambda: plan(Model(folding, a=nn.Linear(16, 2)), layers="a")),
     "activations='mean'": (ARG, "'mean'", "give 'unit', 'pooled'",
         lambda: plan(activations="mean")),
     "activations= for no layer": (ARG, "'conv'", "use one",
@@ -576,7 +564,7 @@ MISTAKES = {
     "a normalisation by batch": (WARNING, "'0'", "track_running_stats=True",
         lambda: plan(nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False)))),
     "a compiled network": (WARNING, "torch.compile", "pass",
-        lambda: plan(Own(None, _orig_mod=NETWORK))),
+        lambda: plan(Model(None, _orig_mod=NETWORK))),
 }
 # fmt: on
 

@@ -3,71 +3,34 @@
 import sys
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.colors import LogNorm, to_rgb
 
-from tmeasures import plots, results
+from drawing import CONV, FACTS, TITLE, assert_readable, cells, columns, legend, make, units, value
+from tmeasures import plots
 from tmeasures.errors import ArgumentError, ResultError
-from tmeasures.fields import DEAD, NOT_FINITE, Field
+from tmeasures.fields import DEAD, NOT_FINITE
 
 VALUES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.2, 0.3, 50.0, 1.0, np.inf, np.nan, 0.35])
 STATUS = np.zeros(12, np.uint8)
 STATUS[8], STATUS[10] = DEAD, NOT_FINITE
 
 
-def value(values, **options):
-    return Field(np.asarray(values), "activation²", "a variance", "a source", **options)
-
-
-def make(layers, status=None, attributes=None):
-    """A tree of ``{name: (dims, {measure: field})}``."""
-    pairs, flags = [], {}
-    for name, (dims, fields) in layers.items():
-        first = next(iter(fields.values()))
-        shape = first.values.shape[len(first.leading) :]
-        pairs.append(
-            (SimpleNamespace(name=name, shape=shape, dims=dims, dtype="float32", kind="X"), fields)
-        )
-        flags[name] = np.zeros(shape, np.uint8)
-    return results.build(
-        pairs,
-        status=flags | (status or {}),
-        transformations=SimpleNamespace(name="r", names=["a", "b"], parameters={}),
-        ids=np.arange(4),
-        labels=None,
-        attributes=attributes or {},
-    )
-
-
 def example():
     maps = np.stack([np.full((2, 2), float(c)) for c in range(3)]) / 10
-    fields = {"NV": value(VALUES), "D": value(VALUES < 0.3, kind="decision")}
+    fields = {"NV": value(VALUES, "activation²"), "D": value(VALUES < 0.3, kind="decision")}
     return make(
-        {"conv": (("channel", "y", "x"), {"NV": value(maps)}), "fc": (("unit",), fields)},
+        {"conv": (CONV, {"NV": value(maps, "activation²")}), "fc": (("unit",), fields)},
         {"fc": STATUS},
-        {
-            "model": "SimpleConv",
-            "transformations": "rotations",
-            "n_samples": 100,
-            "n_transformations": 16,
-        },
     )
 
 
-def cells(figure):
-    return [np.asarray(image.get_array())[:, 0, :3] for image in figure.axes[0].images]
-
-
-def legend(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def names(figure):
-    return [label.get_text() for label in figure.axes[0].get_xticklabels()]
+def colours(figure):
+    """Of the cells of each column, from the top."""
+    return [column[:, 0, :3] for column in cells(figure)]
 
 
 def test_a_column_per_layer_and_a_cell_per_channel():
@@ -76,7 +39,7 @@ def test_a_column_per_layer_and_a_cell_per_channel():
     figure = plots.heatmap(tree)
     assert tree.identical(before)
     assert [len(column) for column in cells(figure)] == [3, 12]
-    assert names(figure) == ["conv (3)", "fc (12)"]
+    assert columns(figure) == ["conv (3)", "fc (12)"]
     extents = [image.get_extent() for image in figure.axes[0].images]
     assert [right - left for left, right, *_ in extents] == pytest.approx([0.92, 0.92])
     assert [extent[2:] for extent in extents] == [[1, 0], [1, 0]]
@@ -85,7 +48,7 @@ def test_a_column_per_layer_and_a_cell_per_channel():
 def test_colours():
     figure = plots.heatmap(example(), limit=0.5)
     bar = figure.axes[1]
-    column = cells(figure)[1]
+    column = colours(figure)[1]
     special = {"outlier": 7, "dead": 8, "infinite": 9, "NaN": 10}
     for kind, row in special.items():
         np.testing.assert_allclose(column[row], to_rgb(plots.COLOURS[kind]))
@@ -98,17 +61,17 @@ def test_colours():
 
 def test_a_cell_has_one_colour():
     """A dead unit is NaN where a measure of one's own divides 0 by 0."""
-    tree = make({"a": (("unit",), {"NV": value([np.nan, 1])})}, {"a": np.full(2, DEAD, np.uint8)})
+    tree = units([np.nan, 1], np.full(2, DEAD, np.uint8))
     figure = plots.heatmap(tree)
     assert legend(figure)[1:] == ["dead: 1", "infinite: 0", "NaN: 1"]
-    np.testing.assert_allclose(cells(figure)[0][0], to_rgb(plots.COLOURS["NaN"]))
+    np.testing.assert_allclose(colours(figure)[0][0], to_rgb(plots.COLOURS["NaN"]))
 
 
 def test_default_limit_leaves_few_outliers():
     assert legend(plots.heatmap(example()))[0].endswith(": 1")
     assert legend(plots.heatmap(example(), scale="log"))[0].endswith(": 1")
     rng = np.random.default_rng(0)
-    even = make({"a": (("unit",), {"NV": value(rng.random(500))})})
+    even = units(rng.random(500))
     figure = plots.heatmap(even)
     assert legend(figure)[0].endswith(": 0")
     assert figure.axes[1].get_ylim()[1] == pytest.approx(1, abs=0.01)
@@ -117,9 +80,9 @@ def test_default_limit_leaves_few_outliers():
 def test_default_limit_by_hand():
     """Equal weights: quartiles 2 and 4 of 1..5, fence 10, so 100 is outside and 9 is not."""
     few = np.repeat([1.0, 2, 3, 4, 5], 20)
-    tree = make({"a": (("unit",), {"NV": value([*few, 100])})})
+    tree = units([*few, 100])
     assert plots.heatmap(tree).axes[1].get_ylim() == pytest.approx((0, 10))
-    tree = make({"a": (("unit",), {"NV": value([*few, 9])})})
+    tree = units([*few, 9])
     assert plots.heatmap(tree).axes[1].get_ylim() == pytest.approx((0, 9))
     tree = make(
         {"a": (("unit",), {"NV": value([*few, 100])}), "b": (("unit",), {"NV": value([90, 100])})}
@@ -130,7 +93,7 @@ def test_default_limit_by_hand():
 def test_common_limit():
     """As of one result with all the layers: equal weights, quartiles by hand as above."""
     few = np.repeat([1.0, 2, 3, 4, 5], 20)
-    trees = [make({"a": (("unit",), {"NV": value(values)})}) for values in ([1, 2], [*few, 100])]
+    trees = [units(values) for values in ([1, 2], [*few, 100])]
     alone = [plots.common_limit([tree]) for tree in trees]
     assert alone == [plots.heatmap(tree).axes[1].get_ylim() for tree in trees]
     np.testing.assert_allclose(alone, [(0, 2), (0, 10)])
@@ -149,7 +112,7 @@ def test_common_limit():
 
 def test_figures_of_their_own_share_a_limit():
     spans = ([1e-5, 1e-3, 0.2], [1e-2, 1, 30], [-4, 1, 2])
-    trees = [make({"a": (("unit",), {"NV": value(values)})}) for values in spans]
+    trees = [units(values) for values in spans]
     for scale, shown in (("log", trees[:2]), ("linear", trees)):
         limit = plots.common_limit(shown, scale=scale)
         figures = [plots.heatmap(tree, scale=scale, limit=limit) for tree in shown]
@@ -157,16 +120,16 @@ def test_figures_of_their_own_share_a_limit():
         np.testing.assert_allclose(found, [limit] * len(shown))
         assert limit != plots.common_limit(shown[0], scale=scale)
     assert limit[0] == -4
-    one = make({"a": (("unit",), {"NV": value([1e-3, 0.5])})})
+    one = units([1e-3, 0.5])
     low, high = plots.common_limit([one, trees[1]], scale="log")
     assert low == pytest.approx(1.36e-3), "the 1 % quantile of the five values"
     assert 1 < high <= 30
 
 
 def test_log_scale():
-    spread = make({"a": (("unit",), {"NV": value([0, *np.logspace(-4, 2, 50)])})})
+    spread = units([0, *np.logspace(-4, 2, 50)])
     figure = plots.heatmap(spread, scale="log")
-    image_colours = cells(figure)[0]
+    image_colours = colours(figure)[0]
     assert figure.axes[1].get_yscale() == "log"
     np.testing.assert_array_equal(image_colours[0], image_colours[1])
     middle = LogNorm(*figure.axes[1].get_ylim())(np.logspace(-4, 2, 50)[25])
@@ -186,7 +149,7 @@ def test_a_bar_of_few_decades_has_plain_numbers():
 def test_decisions_and_p_values_have_the_range_0_to_1():
     figure = plots.heatmap(example(), "D")
     assert figure.axes[1].get_ylim() == (0, 1)
-    assert names(figure) == ["fc (12)"]
+    assert columns(figure) == ["fc (12)"]
     assert legend(figure)[3] == "NaN: 1", "the decision on a unit that is not finite"
 
 
@@ -195,14 +158,14 @@ def test_decisions_and_p_values_have_the_range_0_to_1():
     "values", [[0, 0], [2, 2], [np.nan, np.inf], [-1, 3]], ids=["zero", "equal", "none", "negative"]
 )
 def test_degenerate_values(tmp_path, values, scale):
-    tree = make({"a": (("unit",), {"NV": value(np.array(values, float))})})
+    tree = units(np.array(values, float))
     plots.heatmap(tree, scale=scale).savefig(tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 0
 
 
 def test_layers_by_pattern():
-    assert names(plots.heatmap(example(), layers="f*")) == ["fc (12)"]
-    assert names(plots.heatmap(example(), layers=["fc", "c*"])) == ["conv (3)", "fc (12)"]
+    assert columns(plots.heatmap(example(), layers="f*")) == ["fc (12)"]
+    assert columns(plots.heatmap(example(), layers=["fc", "c*"])) == ["conv (3)", "fc (12)"]
     for pattern in ("x*", ["fc", "x*"]):
         with pytest.raises(ResultError, match=r"no layer with NV matches 'x\*': .* conv, fc"):
             plots.heatmap(example(), layers=pattern)
@@ -214,8 +177,10 @@ def test_title():
     def title(**options):
         return plots.heatmap(example(), **options).get_suptitle()
 
-    assert title() == "NV of SimpleConv under rotations\nn = 100 samples, m = 16 transformations"
+    assert title() == f"NV of {TITLE}"
     assert title(title="mine") == "mine"
+    unknown = plots.heatmap(make({"a": (("unit",), {"NV": value([1, 2])})}, facts={}))
+    assert unknown.get_suptitle() == "NV of ? under ?\nn = ? samples, m = ? transformations"
 
 
 def test_errors():
@@ -254,14 +219,14 @@ def test_what_is_not_a_result(draw):
 
 def other(scale=2.0, layers=("conv", "fc"), **attributes):
     """Like the example, other values."""
-    found = {"conv": value(np.full((3, 2, 2), 0.1)), "fc": value(VALUES * scale)}
+    found = {"conv": np.full((3, 2, 2), 0.1), "fc": VALUES * scale}
     return make(
         {
-            name: (("channel", "y", "x") if name == "conv" else ("unit",), {"NV": found[name]})
+            name: (CONV if name == "conv" else ("unit",), {"NV": value(found[name], "activation²")})
             for name in layers
         },
         {"fc": STATUS} if "fc" in layers else {},
-        dict(example().attrs, **attributes),
+        FACTS | attributes,
     )
 
 
@@ -288,7 +253,7 @@ def test_panels_of_the_same_layers_lie_below_each_other():
     boxes = [axes.get_window_extent() for axes in figure.axes[:3]]
     assert all(upper.y0 > lower.y1 for upper, lower in pairwise(boxes))
     assert all(box.x0 == pytest.approx(boxes[0].x0, abs=1) for box in boxes)
-    texts = [[text.get_text() for text in axes.get_xticklabels()] for axes in figure.axes[:3]]
+    texts = [columns(figure, i) for i in range(3)]
     assert texts == [[], [], ["conv (3)", "fc (12)"]]
 
 
@@ -298,7 +263,7 @@ def test_panels_of_unlike_networks_lie_beside_each_other_with_names_of_their_own
     left, right = (axes.get_window_extent() for axes in figure.axes[:2])
     assert left.x1 < right.x0
     assert left.y0 == pytest.approx(right.y0, abs=1)
-    texts = [[text.get_text() for text in axes.get_xticklabels()] for axes in figure.axes[:2]]
+    texts = [columns(figure, i) for i in range(2)]
     assert texts == [["conv (3)", "fc (12)"], ["fc (12)"]]
 
 
@@ -321,11 +286,11 @@ def test_titles_of_panels_say_what_the_title_does_not():
         return figure.get_suptitle(), panels
 
     title, panels = written(example(), other(model="Net", n_samples=50))
-    assert title == "NV under rotations\nm = 16 transformations"
+    assert title == "NV under rotations(16)\nm = 16 transformations"
     assert panels == ["SimpleConv, n = 100 samples", "Net, n = 50 samples"]
     title, panels = written(example(), other(transformations="scalings"))
     assert title == "NV of SimpleConv\nn = 100 samples, m = 16 transformations"
-    assert panels == ["SimpleConv under rotations", "SimpleConv 2 under scalings"]
+    assert panels == ["SimpleConv under rotations(16)", "SimpleConv 2 under scalings"]
     title, panels = written(example())
     assert panels == [""]
     figure = plots.heatmap({"mine": example()})
@@ -336,7 +301,7 @@ def test_titles_of_panels_say_what_the_title_does_not():
 def test_sorted_cells():
     """From the top: NaN, dead, infinite, outlier, and down to the least."""
     figure = plots.heatmap(example(), sort=True, limit=0.5)
-    column = cells(figure)[1]
+    column = colours(figure)[1]
     for row, kind in enumerate(["NaN", "dead", "infinite", "outlier"]):
         np.testing.assert_allclose(column[row], to_rgb(plots.COLOURS[kind]))
     finite = [0.5, 0.4, 0.35, 0.3, 0.3, 0.2, 0.2, 0.1]
@@ -360,7 +325,7 @@ def test_leading_dims_have_to_be_picked():
         ResultError, match=r"the dim 'transformation'.*tree\.isel\(transformation=0\)"
     ):
         plots.heatmap(tree, "V")
-    assert names(plots.heatmap(tree.isel(transformation=0), "V")) == ["a (3)"]
+    assert columns(plots.heatmap(tree.isel(transformation=0), "V")) == ["a (3)"]
 
 
 @pytest.mark.parametrize("n_layers", [1, 7, 60])
@@ -372,9 +337,10 @@ def test_names_of_layers_do_not_overlap(n_layers, name):
     figure = plots.heatmap(make(layers))
     figure.draw_without_rendering()
     axes = figure.axes[0]
-    assert len(set(names(figure))) == n_layers
+    assert len(set(columns(figure))) == n_layers
     boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert_readable(figure)
     assert axes.get_window_extent().width > 18 * n_layers, "wide enough to tell columns apart"
     frame = figure.bbox
     assert all(frame.y0 <= box.y0 and frame.x0 <= box.x0 for box in boxes)
@@ -389,5 +355,5 @@ def test_no_global_state():
 
 
 def test_notebooks_show_figures_without_pyplot():
-    tree = make({"a": (("unit",), {"NV": value([1.0, 2.0])})})
+    tree = units([1.0, 2.0])
     assert plots.heatmap(tree)._repr_png_().startswith(b"\x89PNG")

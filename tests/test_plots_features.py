@@ -1,18 +1,15 @@
 """The most and the least invariant feature maps of a layer."""
 
 import copy
-import io
-from itertools import combinations
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
-from matplotlib.text import Text
 from torch import nn
 
 import tmeasures as tm
+from drawing import assert_readable, cells, columns, note, rows
 from tmeasures import plots
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE
@@ -47,46 +44,12 @@ def tree(network):
     return found
 
 
-def rows(figure):
-    return [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-
-
-def cells(figure):
-    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
-
-
-def note(figure):
-    return figure.texts[-1].get_text()
-
-
 def draw(network, tree, layer="0", measure="NV", samples=IMAGES, **arguments):
     return plots.feature_maps(network, samples, ANGLES, tree, layer, measure, **arguments)
 
 
 def order(count, seed=3):
     return np.random.default_rng(seed).permutation(12)[:count]
-
-
-def assert_readable(figure):
-    """No text lies on another, on a picture, or outside."""
-    found, draw_text = [], Text.draw
-
-    def record(text, *arguments):
-        if text.get_visible() and text.get_text().strip():
-            found.append(text)
-        return draw_text(text, *arguments)
-
-    with mock.patch.object(Text, "draw", record):
-        figure.savefig(io.BytesIO())
-    boxes = [(text.get_text(), text.get_window_extent()) for text in found]
-    for (one, box), (other, another) in combinations(boxes, 2):
-        assert not box.overlaps(another), f"{one!r} on {other!r}"
-    pictures = [image.get_window_extent() for image in figure.axes[0].images]
-    for text, box in boxes:
-        inside = figure.bbox.padded(1)
-        assert inside.contains(box.x0, box.y0), text
-        assert inside.contains(box.x1, box.y1), text
-        assert not any(box.overlaps(picture.padded(-1)) for picture in pictures), text
 
 
 def test_ranking(network, tree):
@@ -274,7 +237,7 @@ def test_many_transformations_are_spread(network, tree):
     figure = plots.feature_maps(
         network, IMAGES, many, tree, "0", n_maps=1, n_samples=1, n_transformations=3
     )
-    names = [tick.get_text().replace("\n", " ") for tick in figure.axes[0].get_xticklabels()]
+    names = [name.replace("\n", " ") for name in columns(figure)]
     assert names == [many[i].name for i in (0, 32, 63)]
     assert note(figure).endswith(
         "shown: 1 of n = 12 samples, 3 of m = 64 transformations of rotations(64)"

@@ -1,17 +1,13 @@
 """Layer lines: what a measure does with depth."""
 
-import io
-from itertools import combinations, pairwise
-from types import SimpleNamespace
-from unittest import mock
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
-from tmeasures import plots, results, summaries
+from drawing import CONV, FACTS, TITLE, assert_readable, columns, make, value
+from tmeasures import plots, summaries
 from tmeasures.errors import ArgumentError, ResultError
-from tmeasures.fields import Field
 from tmeasures.plots.lines import LINES
 from tmeasures.plots.text import fitted, shortened, width_of
 
@@ -24,39 +20,10 @@ PARTS = (
 )
 
 
-def field(values, kind="value", **options):
-    return Field(np.asarray(values), "1", "a measure", "a source", kind=kind, **options)
-
-
-def make(layers, **attributes):
-    """A tree of ``{layer: {measure: field}}``."""
-    pairs, status = [], {}
-    for name, fields in layers.items():
-        size = next(iter(fields.values())).values.shape[-1]
-        layer = SimpleNamespace(
-            name=name, shape=(size,), dims=("unit",), dtype="float32", kind="Linear"
-        )
-        pairs.append((layer, fields))
-        status[name] = np.zeros(size, np.uint8)
-    facts = {
-        "model": "SimpleConv",
-        "transformations": "rotations(16)",
-        "n_samples": 100,
-        "n_transformations": 16,
-    }
-    return results.build(
-        pairs,
-        status=status,
-        transformations=SimpleNamespace(name="r", names=["a", "b"], parameters={}),
-        ids=np.arange(4),
-        labels=None,
-        attributes=facts | attributes,
-    )
-
-
 def tree(values, **attributes):
     """A tree of NV by layer."""
-    return make({name: {"NV": field(each)} for name, each in values.items()}, **attributes)
+    layers = {name: (("unit",), {"NV": value(each)}) for name, each in values.items()}
+    return make(layers, facts=FACTS | attributes)
 
 
 def deep(count, seed=0, **attributes):
@@ -85,32 +52,6 @@ def legend(figure):
     return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
 
-def drawn(figure):
-    """All that is written, with its box: what overlaps is not readable."""
-    found = []
-    draw = Text.draw
-
-    def record(text, *arguments):
-        if text.get_visible() and text.get_text().strip():
-            found.append(text)
-        return draw(text, *arguments)
-
-    with mock.patch.object(Text, "draw", record):
-        figure.savefig(io.BytesIO())
-    return {text: text.get_window_extent() for text in found}
-
-
-def assert_readable(figure):
-    boxes = drawn(figure)
-    assert len(boxes) > 5
-    for (one, box), (other, another) in combinations(boxes.items(), 2):
-        assert not box.overlaps(another), f"{one.get_text()!r} on {other.get_text()!r}"
-    for text, box in boxes.items():
-        inside = figure.bbox.padded(1)
-        assert inside.contains(box.x0, box.y0), text
-        assert inside.contains(box.x1, box.y1), text
-
-
 def test_mean_and_standard_deviation():
     result = tree({"a": [1.0, 3.0], "b": [4.0, 4.0, 7.0]})
     before = result.copy(deep=True)
@@ -120,11 +61,9 @@ def test_mean_and_standard_deviation():
     np.testing.assert_allclose(line.get_ydata(), [2, 5])
     np.testing.assert_allclose(band(figure), [[1, 5 - 2**0.5], [3, 5 + 2**0.5]], rtol=1e-6)
     axes = figure.axes[0]
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b"]
-    assert axes.get_ylabel() == "a measure (dimensionless)\nmean and standard deviation over units"
-    assert figure.get_suptitle() == (
-        "NV of SimpleConv under rotations(16)\nn = 100 samples, m = 16 transformations"
-    )
+    assert columns(figure) == ["a", "b"]
+    assert axes.get_ylabel() == "a variance (dimensionless)\nmean and standard deviation over units"
+    assert figure.get_suptitle() == f"NV of {TITLE}"
     assert plots.layer_lines(result, title="mine").get_suptitle() == "mine"
     assert axes.get_legend() is None
     assert axes.get_ylim()[0] < 0.01, "a measure from 0 up is drawn from 0 up"
@@ -138,14 +77,11 @@ def test_median_and_quartiles():
 
 
 def test_p_values_have_quartiles_and_decisions_a_share():
-    result = make(
-        {
-            "a": {
-                "P": field([0.1, 0.2, 0.3, 0.4, 1.0], "p"),
-                "R": field([True, False, False, False, False], "decision"),
-            }
-        }
-    )
+    fields = {
+        "P": value([0.1, 0.2, 0.3, 0.4, 1.0], kind="p"),
+        "R": value([True, False, False, False, False], kind="decision"),
+    }
+    result = make({"a": (("unit",), fields)})
     for statistic in ("mean", "median"):
         figure = plots.layer_lines(result, "P", statistic=statistic)
         np.testing.assert_allclose(lines(figure)[0].get_ydata(), [0.3])
@@ -154,7 +90,7 @@ def test_p_values_have_quartiles_and_decisions_a_share():
     figure = plots.layer_lines(result, "R")
     np.testing.assert_allclose(lines(figure)[0].get_ydata(), [0.2])
     assert len(figure.axes[0].lines) == 1, "no band"
-    assert figure.axes[0].get_ylabel() == "a measure\nshare of the units for which this is so"
+    assert figure.axes[0].get_ylabel() == "a variance\nshare of the units for which this is so"
     assert figure.axes[0].get_ylim() == pytest.approx((-0.03, 1.03))
 
 
@@ -248,17 +184,8 @@ def test_unlike_networks_need_percent():
 
 
 def test_channels_weigh_alike_in_a_reduced_result():
-    layer = SimpleNamespace(
-        name="conv", shape=(2, 1, 2), dims=("channel", "y", "x"), dtype="float32", kind="Conv2d"
-    )
-    result = results.build(
-        [(layer, {"NV": field(np.array([[[1.0, np.inf]], [[2.0, 4.0]]]))})],
-        status={"conv": np.zeros((2, 1, 2), np.uint8)},
-        transformations=SimpleNamespace(name="r", names=["a"], parameters={}),
-        ids=np.arange(2),
-        labels=None,
-        attributes={},
-    )
+    maps = value([[[1.0, np.inf]], [[2.0, 4.0]]])
+    result = make({"conv": (CONV, {"NV": maps})}, facts={})
     assert lines(plots.layer_lines(result))[0].get_ydata() == pytest.approx(7 / 3)
     reduced = plots.layer_lines(summaries.channels(result))
     assert lines(reduced)[0].get_ydata() == [2]
@@ -270,7 +197,7 @@ def test_text_does_not_overlap(count):
     assert_readable(plots.layer_lines(pair))
     figure = plots.layer_lines(pair["one"], statistic="median", scale="log")
     assert_readable(figure)
-    names = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    names = columns(figure)
     assert len(names) == (count if count < 88 else 75)
     assert len(set(names)) == len(names)
     assert all(len(name) <= 40 for name in names)
@@ -307,7 +234,8 @@ def test_mistakes():
         plots.layer_lines(result, "TV")
     with pytest.raises(ResultError, match="matches 'x'"):
         plots.layer_lines(result, layers="x")
-    leading = make({"a": {"NV": field([[1.0, 2.0], [3.0, 4.0]], leading=("stratum",))}})
+    field = value([[1.0, 2.0], [3.0, 4.0]], leading=("stratum",))
+    leading = make({"a": (("unit",), {"NV": field})})
     with pytest.raises(ResultError, match=r"the dim 'stratum'.*tree.isel\(stratum=0\)"):
         plots.layer_lines(leading)
     assert lines(plots.layer_lines(leading.isel(stratum=1)))[0].get_ydata() == [3.5]

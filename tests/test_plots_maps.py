@@ -1,68 +1,22 @@
 """Maps: the spatial detail of one layer."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
-from tmeasures import plots, results
+from drawing import CONV, MAPS, TITLE, cells, layer, legend, units
+from tmeasures import plots
 from tmeasures.errors import ArgumentError, ResultError
-from tmeasures.fields import DEAD, NOT_FINITE, Field
-
-CONV = ("channel", "y", "x")
-FACTS = {
-    "model": "SimpleConv",
-    "transformations": "rotations",
-    "n_samples": 100,
-    "n_transformations": 16,
-}
-TITLE = "SimpleConv under rotations\nn = 100 samples, m = 16 transformations"
-
-
-def value(values, units="1", **options):
-    return Field(np.asarray(values, float), units, "a variance", "a source", **options)
-
-
-def make(layers, status=None):
-    """A tree of ``{name: (dims, {measure: field})}``."""
-    pairs, flags = [], {}
-    for name, (dims, fields) in layers.items():
-        first = next(iter(fields.values()))
-        shape = first.values.shape[len(first.leading) :]
-        layer = SimpleNamespace(name=name, shape=shape, dims=dims, dtype="float32", kind="X")
-        pairs.append((layer, fields))
-        flags[name] = np.zeros(shape, np.uint8)
-    return results.build(
-        pairs,
-        status=flags | (status or {}),
-        transformations=SimpleNamespace(name="r", names=["a", "b"], parameters={}),
-        ids=np.arange(4),
-        labels=None,
-        attributes=FACTS,
-    )
-
-
-def layer(dims, values, status=None):
-    """A tree of one layer ``a``."""
-    flags = {} if status is None else {"a": status}
-    return make({"a": (dims, {"NV": value(values)})}, flags)
-
-
-def legend(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
+from tmeasures.fields import DEAD, NOT_FINITE
 
 
 def images(figure):
-    return [np.asarray(image.get_array())[..., :3] for image in figure.axes[0].images]
+    return [image[..., :3] for image in cells(figure)]
 
 
 def viridis(values, high, low=0):
     return colormaps["viridis"]((np.asarray(values) - low) / (high - low))[..., :3]
-
-
-MAPS = np.arange(3 * 2 * 4).reshape(3, 2, 4) / 10
 
 
 def test_maps_are_an_image_a_channel():
@@ -170,7 +124,7 @@ def test_errors_of_maps():
     for index in (3, -1):
         with pytest.raises(ArgumentError, match=f"no channel {index}: use indices from 0 to 2"):
             plots.maps(tree, "a", channels=[0, index])
-    flat = layer(("unit",), np.ones(3))
+    flat = units(np.ones(3))
     with pytest.raises(ResultError, match=r"no space, .* heatmap\(tree, layers='a'\)"):
         plots.maps(flat, "a")
     deep = layer(("channel", "z", "y", "x"), np.ones((2, 3, 4, 5)))

@@ -1,17 +1,13 @@
 """The sample grid: the inputs of a network under all transformations."""
 
-import io
-from itertools import combinations
-from unittest import mock
-
 import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import tmeasures as tm
+from drawing import assert_readable, cells, columns, note, rows
 from tmeasures import plots
 from tmeasures.errors import ArgumentError, SampleError, TransformationError
 from tmeasures.plots.grid import Row, draw
@@ -21,47 +17,8 @@ IMAGES = torch.rand(20, 1, 9, 9, generator=torch.Generator().manual_seed(0))
 ORDER = np.random.default_rng(0).permutation(20)
 
 
-def cells(figure):
-    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
-
-
-def rows(figure):
-    return [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-
-
-def columns(figure):
-    return [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
-
-
-def note(figure):
-    return figure.texts[-1].get_text()
-
-
 def title(figure):
     return figure.get_suptitle()
-
-
-def assert_readable(figure):
-    """No text lies on another, on a picture, or outside."""
-    found, draw_text = [], Text.draw
-
-    def record(text, *arguments):
-        if text.get_visible() and text.get_text().strip():
-            found.append(text)
-        return draw_text(text, *arguments)
-
-    with mock.patch.object(Text, "draw", record):
-        figure.savefig(io.BytesIO())
-    boxes = [(text.get_text(), text.get_window_extent()) for text in found]
-    assert len(boxes) >= 4
-    for (one, box), (other, another) in combinations(boxes, 2):
-        assert not box.overlaps(another), f"{one!r} on {other!r}"
-    pictures = [image.get_window_extent() for image in figure.axes[0].images]
-    for text, box in boxes:
-        inside = figure.bbox.padded(1)
-        assert inside.contains(box.x0, box.y0), text
-        assert inside.contains(box.x1, box.y1), text
-        assert not any(box.overlaps(picture.padded(-1)) for picture in pictures), text
 
 
 class Pairs(Dataset):

@@ -2,59 +2,18 @@
 
 import io
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from tmeasures import plots, results
+from drawing import CONV, MAPS, TITLE, assert_readable, layer, make, units, value
+from tmeasures import plots
 from tmeasures.errors import ArgumentError, ResultError
-from tmeasures.fields import DEAD, NOT_FINITE, Field
+from tmeasures.fields import DEAD, NOT_FINITE
 from tmeasures.plots.colours import log_ticks
 from tmeasures.plots.common import named
-
-CONV = ("channel", "y", "x")
-FACTS = {
-    "model": "SimpleConv",
-    "transformations": "rotations",
-    "n_samples": 100,
-    "n_transformations": 16,
-}
-TITLE = "SimpleConv under rotations\nn = 100 samples, m = 16 transformations"
-
-
-def value(values, units="1", **options):
-    return Field(np.asarray(values, float), units, "a variance", "a source", **options)
-
-
-def make(layers, status=None):
-    """A tree of ``{name: (dims, {measure: field})}``."""
-    pairs, flags = [], {}
-    for name, (dims, fields) in layers.items():
-        first = next(iter(fields.values()))
-        shape = first.values.shape[len(first.leading) :]
-        layer = SimpleNamespace(name=name, shape=shape, dims=dims, dtype="float32", kind="X")
-        pairs.append((layer, fields))
-        flags[name] = np.zeros(shape, np.uint8)
-    return results.build(
-        pairs,
-        status=flags | (status or {}),
-        transformations=SimpleNamespace(name="r", names=["a", "b"], parameters={}),
-        ids=np.arange(4),
-        labels=None,
-        attributes=FACTS,
-    )
-
-
-def layer(dims, values, status=None):
-    """A tree of one layer ``a``."""
-    flags = {} if status is None else {"a": status}
-    return make({"a": (dims, {"NV": value(values)})}, flags)
-
-
-MAPS = np.arange(3 * 2 * 4).reshape(3, 2, 4) / 10
 
 
 @pytest.mark.parametrize(
@@ -189,7 +148,7 @@ def test_histograms_count_what_is_finite_and_not_dead():
 def test_histograms_say_what_lies_off_the_axis():
     """Quartiles 2 and 4 of 1..5, so the fence is 10; of the logarithms, far from all but 1e-9."""
     few = np.repeat([1.0, 2, 3, 4, 5], 20)
-    tree = layer(("unit",), [*few, 100, 200, 0, 1e-9])
+    tree = units([*few, 100, 200, 0, 1e-9])
     figure = plots.histograms(tree)
     assert figure.axes[0].get_xlim() == pytest.approx((0, 10), rel=0.05)
     assert notes(figure) == ["104 units: 2 above"]
@@ -199,7 +158,7 @@ def test_histograms_say_what_lies_off_the_axis():
     assert 5 <= high < 100
     assert notes(figure) == ["104 units: 2 above, 2 below"]
     assert figure.axes[0].get_xscale() == "log"
-    tree = layer(("unit",), [*few, *[1e-9] * 7])
+    tree = units([*few, *[1e-9] * 7])
     assert plots.histograms(tree, scale="log").axes[0].get_xlim()[0] > 0.01
     ratios = np.diff(np.log(stairs(figure.axes[0]).edges))
     np.testing.assert_allclose(ratios, ratios[0])
@@ -231,33 +190,22 @@ def test_texts_of_histograms_do_not_overlap(n, scale, spread):
     figure = plots.histograms(tree, scale=scale)
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert len(shown) == n
-    figure.draw_without_rendering()
-    texts = [axes._left_title for axes in shown] + [axes.texts[0] for axes in shown]
-    for text in texts[:n]:
-        assert all(line.endswith(".") for line in text.get_text().splitlines()[:-1])
+    titles = [axes.get_title("left") for axes in shown]
+    assert all(line.endswith(".") for title in titles for line in title.splitlines()[:-1])
     labelled = [bool(axes.xaxis.get_tick_params()["labelbottom"]) for axes in shown]
     columns = shown[0].get_gridspec().ncols
     assert labelled == [i >= n - columns for i in range(n)]
-    for axes in shown:
-        ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
-        if axes.xaxis.get_tick_params()["labelbottom"]:
-            low, high = axes.get_xlim()
-            texts += [text for x, text in ticks if low <= x <= high]
-    boxes = [text.get_window_extent() for text in texts]
-    boxes += [figure._supxlabel.get_window_extent(), figure._suptitle.get_window_extent()]
-    for i, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
-        assert not any(box.overlaps(other) for other in boxes[:i])
-    names = {text.get_text().replace("\n", "") for text in texts[:n]}
+    assert_readable(figure)
+    names = {title.replace("\n", "") for title in titles}
     assert names == set(map(str, tree["summary"].layer.values))
 
 
 @pytest.mark.parametrize("bins", [0, -1, 2.5, "auto"])
 def test_errors_of_histograms(bins):
     with pytest.raises(ArgumentError, match=f"bins={bins!r} is not a number of bins"):
-        plots.histograms(layer(("unit",), [1, 2]), bins=bins)
+        plots.histograms(units([1, 2]), bins=bins)
     with pytest.raises(ResultError, match="no layer with NV matches 'b'"):
-        plots.histograms(layer(("unit",), [1, 2]), layers="b")
+        plots.histograms(units([1, 2]), layers="b")
 
 
 def dots(figure):

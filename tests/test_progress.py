@@ -1,5 +1,6 @@
 """A run in sight: the bar, the log, and an interrupted run."""
 
+import io
 import logging
 import sys
 import types
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 import tmeasures as tm
+from small_models import assert_no_hooks
 from tmeasures import progress
 
 
@@ -47,8 +49,23 @@ def test_an_interrupt_says_what_is_lost_and_gives_the_model_back():
         "result; the model is as it was"
     )
     assert model.training
-    assert not model.linear._forward_hooks
-    assert not model.linear._forward_pre_hooks
+    assert_no_hooks(model)
+
+
+def test_progress_is_silent_away_from_a_terminal_and_counts_inputs_on_one(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, shown, speaks in (
+        (io.StringIO(), True, False),
+        (Terminal(), False, False),
+        (Terminal(), True, True),
+    ):
+        monkeypatch.setattr(sys, "stderr", stream)
+        tm.measure(torch.nn.ReLU(), IMAGES, tm.rotations(4), measures="NV", progress=shown)
+        text = stream.getvalue()
+        assert ("ReLU, pass 1/1" in text and "80.0/80.0" in text) is speaks, text
 
 
 def test_the_log_is_silent_unless_asked(caplog, capsys):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import tmeasures as tm
+from reading import global_states
 from tmeasures.errors import TransformationError
 from tmeasures.transformations import (
     Transformation,
@@ -34,11 +35,6 @@ def numpy_noise(x):
 
 def python_noise(x):
     return x + random.random()
-
-
-def global_states():
-    numpy_state = np.random.get_state()  # noqa: NPY002
-    return torch.get_rng_state().tolist(), [*map(str, numpy_state)], random.getstate()
 
 
 # Identity

@@ -1,0 +1,239 @@
+"""The plan of a run: its tiles, its passes and its bytes, and whether a run keeps to them."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import tmeasures as tm
+from cubes import EVERY, images, network
+from tmeasures.budget import memory_limit
+from tmeasures.capture import Layer, Probe
+from tmeasures.footprint import peak_bytes
+from tmeasures.plan import Plan, Problem, check, choose, tile_shape
+
+
+def test_a_plan_prints_what_it_does_and_comes_back_from_the_result():
+    arguments = {"measures": "NV", "memory": "200KB"}
+    plan = tm.explain(network(), images(), tm.rotations(64), **arguments)
+    text = str(plan)
+    for part in ("Sequential: NV", "11 samples x 64", "1,408 through the network", "pass 2", "why"):
+        assert part in text
+    tree = tm.measure(network(), images(), tm.rotations(64), **arguments)
+    assert Plan.from_json(tree.attrs["plan"]) == plan
+    again = tm.measure(network(), images(), tm.rotations(64), measures="NV", plan=plan)
+    assert again.attrs["plan"] == tree.attrs["plan"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"samples": images(10)}, "samples and transformations"),
+        ({"measures": "ANOVA"}, "other measures"),
+        ({"layers": "0"}, "other layers"),
+        ({"measures": tm.TransformationVariance(spread="std")}, "other spread"),
+    ],
+)
+def test_a_plan_for_something_else_is_refused(change, says):
+    arguments = {"samples": images(), "measures": "TV", "layers": None}
+    plan = tm.explain(network(), transformations=tm.rotations(4), **arguments)
+    with pytest.raises(tm.ArgumentError, match=says):
+        tm.measure(network(), transformations=tm.rotations(4), plan=plan, **(arguments | change))
+
+
+def test_a_reused_plan_does_not_falsify_the_record():
+    plan = tm.explain(network(), images(), tm.rotations(4))
+    tree = tm.measure(network(), images(), tm.rotations(4), measures="TV", plan=plan)
+    assert tree.attrs["measures"] == '["TV"]'
+    with pytest.raises(tm.ArgumentError, match="leave batch_size="):
+        tm.measure(network(), images(), tm.rotations(4), plan=plan, batch_size=4)
+
+
+@given(st.integers(1, 600), st.integers(1, 300), st.integers(1, 5000))
+def test_tiles_are_within_the_batch_and_the_matrix(batch, n, m):
+    s, t = tile_shape(batch, n, m)
+    assert 1 <= s <= n
+    assert 1 <= t <= m
+    assert s * t <= batch
+    if min(batch, n) >= 8 and m * 8 <= batch:
+        assert t == min(m, 64)  # whole rows where 8 of them fit
+    if batch >= 64 and n >= 16 and m > 256:
+        assert s >= 8
+
+
+@pytest.mark.parametrize(
+    ("batch", "n", "m", "shape"),
+    [
+        (512, 1000, 60, (8, 60)),  # 8 whole rows
+        (1000, 1000, 100, (15, 64)),  # 64 columns at most
+        (256, 17, 257, (15, 16)),  # 16 rows would leave a tile of a single input
+        (256, 17, 256, (16, 16)),
+    ],
+)
+def test_tiles_worked_out_by_hand(batch, n, m, shape):
+    assert tile_shape(batch, n, m) == shape
+
+
+def problem(**changes):
+    """10 activations; a tile of k inputs takes 1.3 (10,000 + 1,300 k) bytes."""
+    given = {
+        "network": "Net",
+        "measures": ("NV",),
+        "needs": frozenset({"rows", "columns"}),
+        "layers": [Layer("0", (10,), ("unit",), torch.float32, "Linear")],
+        "n": 100,
+        "m": 50,
+        "probe": Probe(1000, 10_000),
+        "input_bytes": 100,
+        "result_bytes": 13,
+        "memory": 10**9,
+        "batch_size": None,
+        "device": "cpu",
+        "iterable": False,
+    }
+    return Problem(**(given | changes))
+
+
+def shapes_of(plan):
+    return [(p.order, p.samples, p.transformations, p.columns) for p in plan.passes]
+
+
+def test_bytes_of_a_plan_worked_out_by_hand():
+    plan = choose(problem())
+    assert shapes_of(plan) == [("sample", 16, 16, 50)]
+    # columns, numbers of each activation, open rows
+    assert plan.state_bytes == 10 * (50 * 12 + 28 + 16 * 6 * 8)
+    assert plan.tile_bytes == int(1.3 * (10_000 + 256 * 1300))
+    assert plan.result_bytes == 130
+    assert plan.bytes == plan.state_bytes + plan.tile_bytes
+    half = Layer("0", (10,), ("unit",), torch.float16, "Linear")
+    assert choose(problem(layers=[half])).state_bytes == plan.state_bytes  # kept in float32
+    large = choose(problem(result_bytes=10**6))
+    assert large.bytes == large.state_bytes + 10**7
+
+
+def test_a_plan_takes_the_largest_tile_that_fits_with_its_state():
+    whole = choose(problem())
+    exact = whole.state_bytes + whole.tile_bytes
+    assert choose(problem(memory=exact)).passes == whole.passes
+    assert shapes_of(choose(problem(memory=exact - 1))) == [("sample", 11, 11, 50)]
+    small = 10 * (4 * 12 + 28) + int(1.3 * (10_000 + 12 * 1300))  # the whole matrix in a tile
+    assert shapes_of(choose(problem(n=3, m=4, memory=small))) == [("sample", 3, 4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("device", "megabytes", "shape"),
+    [("cpu", 1, (16, 16)), ("cpu", 10, (11, 11)), ("cpu", 1000, (6, 5)), ("cuda", 10, (10, 50))],
+)
+def test_a_cpu_takes_128_to_32_inputs_where_256_are_over_2_gib(device, megabytes, shape):
+    probe = Probe(megabytes * 10**6, 0)
+    (only,) = choose(problem(probe=probe, memory=10**12, device=device)).passes
+    assert (only.samples, only.transformations) == shape
+
+
+@pytest.mark.parametrize("memory", [500_000, 625_000])  # the second fits one pass, 4 inputs a tile
+def test_two_passes_where_the_columns_do_not_fit(memory):
+    plan = choose(problem(m=5000, memory=memory))
+    assert shapes_of(plan) == [("sample", 16, 16, 5000), ("transformation", 16, 16, 16)]
+    assert plan.state_bytes == 10 * (52 + 16 * 3 * 8) + 10 * (16 * 20 + 52)
+    assert (plan.inputs, plan.reads) == (2 * 100 * 5000, 100 + 313 * 100)
+
+
+def test_columns_alone_go_a_block_at_a_time_unless_the_samples_are_read_once():
+    given = {"needs": frozenset({"columns"}), "m": 5000, "memory": 500_000}
+    assert shapes_of(choose(problem(**given))) == [("transformation", 16, 16, 16)]
+    with pytest.raises(tm.MemoryLimitError, match="read once"):
+        choose(problem(**given, iterable=True))
+
+
+@pytest.mark.parametrize("needs", [{"error"}, {"row_deviations"}, {"column_deviations"}])
+@pytest.mark.parametrize("m", [50, 5000])
+def test_a_plan_is_one_for_its_own_problem(needs, m):
+    given = problem(needs=frozenset(needs), m=m, memory=500_000)
+    plan = choose(given)
+    assert plan.spread is (needs != {"error"})
+    assert check(plan, given) is plan
+
+
+def test_the_least_memory_is_that_of_the_smallest_way():
+    with pytest.raises(tm.MemoryLimitError, match=r"at least 15\.8 KiB"):  # two passes, one input
+        choose(problem(memory=1000))
+
+
+def test_too_little_memory_says_what_would_do():
+    with pytest.raises(tm.MemoryLimitError, match="at least") as error:
+        tm.explain(network(), images(), tm.rotations(16), measures="NV", memory=1000)
+    words = str(error.value).split("at least ")[1].split(" for")[0]
+    plan = tm.explain(network(), images(), tm.rotations(16), measures="NV", memory=words)
+    assert plan.state_bytes + plan.tile_bytes <= memory_limit(words, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("width", range(3, 12))
+def test_the_advice_on_memory_works(width):
+    arguments = (nn.Linear(64, width), torch.rand(20, 64), [abs, torch.relu])
+    with pytest.raises(tm.MemoryLimitError) as error:
+        tm.explain(*arguments, memory=100)
+    advised = str(error.value).split("at least ")[1].split(" for")[0]
+    tm.explain(*arguments, memory=advised)
+    with pytest.raises(tm.MemoryLimitError, match="smaller batch_size"):
+        tm.explain(*arguments, memory=100, batch_size=40)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("4GiB", 4 * 2**30), ("1.5MB", 1_500_000), (7, 7), ("300", 300), ("2 k", 2000)],
+)
+def test_memory_in_words(text, count):
+    assert memory_limit(text, torch.device("cpu")) == count
+
+
+@pytest.mark.parametrize("text", ["much", -1, 0, "4 GiBs"])
+def test_memory_that_is_no_size(text):
+    with pytest.raises(tm.ArgumentError, match="is no size"):
+        memory_limit(text, torch.device("cpu"))
+
+
+MEMORY = """
+    import sys, torch, tmeasures as tm
+    from torch import nn
+    torch.manual_seed(0)
+    assert tm.tune_allocator()
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 24, 3, padding=1), nn.ELU(), nn.Conv2d(24, 32, 3, padding=1), nn.ELU()),
+        *(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 32 * 32, 10)),
+    )
+    def used(field):
+        lines = open("/proc/self/status").read().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+    # everything is loaded and compiled
+    tm.measure(net[:2], torch.rand(3, 1, 64, 64), tm.rotations(2))
+    arguments = (net, torch.rand(24, 1, 64, 64), tm.rotations(16))
+    plan = tm.explain(*arguments, batch_size=32)
+    open("/proc/self/clear_refs", "w").write("5")
+    before = used("VmRSS")
+    tm.measure(*arguments, batch_size=32)
+    print(used("VmHWM") - before, plan.bytes)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_the_process_stays_within_the_plan():
+    command = [sys.executable, "-c", textwrap.dedent(MEMORY)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak, planned = map(int, out.stdout.split())
+    assert planned / 2 < peak <= 1.2 * planned
+
+
+@pytest.mark.parametrize("memory", [None, 200_000])
+def test_peak_does_not_grow_with_n(memory):
+    def peak(n):
+        arguments = {"measures": EVERY, "memory": memory, "batch_size": 12}
+        return peak_bytes(lambda: tm.measure(network(), images(n), tm.rotations(64), **arguments))
+
+    # What grows is the images, their labels and ids.
+    assert peak(40) - peak(10) <= 30 * (images(1).nbytes + 64)
