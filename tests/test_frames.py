@@ -76,3 +76,17 @@ def test_the_result_is_unchanged(tree):
     before = tree.copy(deep=True)
     tm.to_frame(tree, by="channel")
     assert tree.identical(before)
+
+
+def test_a_measure_named_twice_is_one(tree):
+    assert len(tm.to_frame(tree, ["NV", "NV"])) == len(tm.to_frame(tree, "NV"))
+    with pytest.raises(tm.ArgumentError, match="asks for nothing"):
+        tm.to_frame(tree, [])
+
+
+def test_dims_that_are_columns_are_refused():
+    layout = {"output": ("value", "y", "x")}
+    network = torch.nn.Conv2d(1, 2, 3)
+    tree = tm.measure(network, torch.rand(4, 1, 5, 5), tm.rotations(4), layout=layout)
+    with pytest.raises(tm.ArgumentError, match="dim named 'value'"):
+        tm.to_frame(tree)

@@ -2,7 +2,9 @@
 
 import io
 import logging
+import re
 import sys
+import time
 import types
 
 import pytest
@@ -117,3 +119,16 @@ def test_tiles_of_a_plan_are_those_of_the_run(caplog):
     model.forwards = 0
     tm.explain(model, IMAGES, tm.rotations(7), preprocess=flat, batch_size=6)
     assert plan.tiles(0) == with_probes - model.forwards
+
+
+def test_the_log_counts_the_first_tile(caplog):
+    caplog.set_level(logging.INFO, "tmeasures")
+
+    class Slow(torch.nn.Linear):
+        def forward(self, x):
+            time.sleep(0.05)
+            return super().forward(x)
+
+    tm.measure(Slow(4, 2), IMAGES, tm.rotations(4), preprocess=flat, batch_size=80)
+    (rate,) = re.findall(r"80 inputs in .* s, (\d+) a second", caplog.text)
+    assert int(rate) < 80 / 0.05

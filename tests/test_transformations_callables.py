@@ -369,3 +369,39 @@ def test_sets_of_any_elements_are_checked():
         tm.TransformationSet(
             "sizes", [tm.identity()[0], *tm.transformations([lambda x: x[:, :1]])]
         ).check(torch.rand(2, 3))
+
+
+def test_products_and_their_slices_are_checked():
+    def in_place(x):
+        return x.mul_(2)
+
+    both = tm.transformations([lambda x: x, in_place]) * tm.flips()
+    batch = torch.rand(2, 1, 4, 4)
+    for found in (both[:], tm.transformations([*both]), both[4:6]):
+        with pytest.raises(tm.TransformationError, match="in place"):
+            found.check(batch)
+    both[:4].check(batch)
+
+
+def test_transformations_take_the_names_and_parameters_that_are_given():
+    both = tm.transformations(
+        {"as it is": tm.identity()[0], "double": lambda x: 2 * x}, parameters={"gain": [1, 2]}
+    )
+    assert (both.names, both.identity) == (["as it is", "double"], 0)
+    assert both.parameters["gain"].tolist() == [1, 2]
+    assert tm.transformations({0: abs, 5: abs}).names == ["0", "5"]
+
+
+@pytest.mark.parametrize("values", [["a", "b"], 3])
+def test_parameters_that_are_no_numbers_are_refused(values):
+    with pytest.raises(tm.TransformationError, match="list of finite numbers"):
+        tm.transformations([abs, abs], parameters={"mode": values})
+
+
+def test_random_callables_of_joined_sets_draw_apart():
+    one = tm.transformations([lambda x: x + torch.randn_like(x)], random=True)
+    other = tm.transformations([lambda x: x - torch.randn_like(x)], random=True)
+    first, second = tm.transformations([*one, *other]).apply(torch.zeros(1, 5))[0]
+    assert not torch.allclose(first, -second)
+    kept = tm.transformations([*one, *other])[1:].apply(torch.zeros(1, 5))[0, 0]
+    assert torch.equal(kept, second)

@@ -67,13 +67,21 @@ def to_frame(
     if by not in ("unit", "channel"):
         raise ArgumentError(f"by={by!r} is not a kind of row: use 'unit' or 'channel'")
     there = layers_of(tree)
-    names = [measures] if isinstance(measures, str) else measures
-    if names is None:
-        names = list(dict.fromkeys(name for data in there.values() for name in measured(data)))
+    everything = dict.fromkeys(name for data in there.values() for name in measured(data))
+    given = [measures] if isinstance(measures, str) else measures
+    names = list(dict.fromkeys(everything if given is None else given))
+    if not names:
+        raise ArgumentError(f"measures=[] asks for nothing: give some of {', '.join(everything)}")
+    dims = {str(dim) for data in there.values() for dim in data.dims}
+    if taken := dims & {"layer", "measure", "value", "status"}:
+        raise ArgumentError(
+            f"a layer has a dim named {min(taken)!r}, which is a column of the table: measure with "
+            f"another name in layout="
+        )
     chosen = {name: choose(there, name, layers) for name in names}
     categories = {
         "layer": pd.CategoricalDtype(list(there), ordered=True),
-        "measure": pd.CategoricalDtype(list(names)),
+        "measure": pd.CategoricalDtype(names),
         "status": pd.CategoricalDtype(_WORDS),
     }
     parts = []
@@ -85,9 +93,9 @@ def to_frame(
                 parts.append(part.astype(categories))
     frame = pd.concat(parts, ignore_index=True)
     frame["status"] = frame["status"].cat.remove_unused_categories()
-    dims = [column for column in frame if column not in ("value", *categories)]
-    whole = {dim: np.int32 for dim in dims if not frame[dim].hasnans}
-    return frame[["layer", *dims, "measure", "value", "status"]].astype(whole)
+    places = [column for column in frame if column not in ("value", *categories)]
+    whole = {place: np.int32 for place in places if not frame[place].hasnans}
+    return frame[["layer", *places, "measure", "value", "status"]].astype(whole)
 
 
 def _columns(layer: str, values: xr.DataArray, status: xr.DataArray) -> dict[str, Any]:

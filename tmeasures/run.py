@@ -96,8 +96,8 @@ def measure(
 
     Raises:
         TMeasuresError: In one sentence, before the first forward pass where it can be known.
-        KeyboardInterrupt: Ctrl-C, with a note on what is lost. The model is as it was, here and
-            after every other error.
+        KeyboardInterrupt: Ctrl-C; during the passes with a note on what is lost. The model is as it
+            was, here and after every other error.
 
     Warns:
         TMeasuresWarning: Activations were NaN or infinite; a wrapper was taken off the model.
@@ -336,10 +336,12 @@ def _consume(
 
 def _counted(steps: Iterable[Step], plan: Plan) -> Iterator[tuple[str, Step]]:
     """Each step and which tile of its pass it is; logs the passes."""
-    for number, group in groupby(steps, key=lambda step: step.number):
-        logger.info("%s: %s", _where(plan, number), plan.passes[number])
+    groups = groupby(steps, key=lambda step: step.number)
+    for number, p in enumerate(plan.passes):
+        logger.info("%s: %s", _where(plan, number), p)
         started, inputs = time.perf_counter(), 0
         tiles = plan.tiles(number)
+        _, group = next(groups)  # walks the first tile
         for count, step in enumerate(group, 1):
             inputs += step.inputs
             yield f"tile {count:,}" + (f"/{tiles:,}" if tiles else ""), step

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from html import escape
 from types import MappingProxyType
-from typing import overload
+from typing import Self, overload
 
 import numpy as np
 import torch
@@ -71,6 +72,17 @@ class Transformation(ABC):
     def __init__(self, name: str, parameters: Mapping[str, float] | None = None) -> None:
         self.name = name
         self.parameters: Mapping[str, float] = MappingProxyType(dict(parameters or {}))
+
+    def at(self, index: int) -> Self:
+        """The same as the element of this index of a set; random ones draw by it."""
+        return self
+
+    def called(self, name: str, parameters: Mapping[str, float]) -> Self:
+        """The same transformation under another name, with further parameters."""
+        other = copy(self)
+        other.name = name
+        other.parameters = MappingProxyType({**self.parameters, **parameters})
+        return other
 
     def __call__(self, batch: Tensor, *, ids: ArrayLike | None = None, seed: int = 0) -> Tensor:
         """The transformed batch; ``ids`` and ``seed`` matter to random transformations only."""
@@ -342,6 +354,11 @@ class ProductTransformation(Transformation):
     def inverse(self) -> ProductTransformation:
         """The inverses in reverse order; each factor needs one."""
         return ProductTransformation(self.second.inverse(), self.first.inverse())
+
+    def check(self, batch: Tensor) -> None:
+        """Check the first on the batch, the second on its result."""
+        self.first.check(batch)
+        self.second.check(prepare(self.first(batch)))
 
     def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
         between = self.first._apply(batch, ids, seed)

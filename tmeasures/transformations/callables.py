@@ -6,15 +6,16 @@ import random as python_random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tmeasures.errors import TransformationError
-from tmeasures.hints import called, reason, shown
+from tmeasures.hints import called, numbers, reason, shown
 from tmeasures.transformations.base import (
     Ids,
     Transformation,
@@ -33,15 +34,9 @@ class CallableTransformation(Transformation):
     """
 
     def __init__(
-        self,
-        name: str,
-        function: Function,
-        inverse: Function | None,
-        on: On,
-        key: int | None,
-        parameters: Mapping[str, float] | None = None,
+        self, name: str, function: Function, inverse: Function | None, on: On, key: int | None
     ) -> None:
-        super().__init__(name, parameters)
+        super().__init__(name)
         self._function, self._inverse, self._on, self._key = function, inverse, on, key
 
     def inverse(self) -> Transformation:
@@ -50,6 +45,12 @@ class CallableTransformation(Transformation):
             return super().inverse()
         name = f"inverse of {self.name}"
         return CallableTransformation(name, self._inverse, self._function, self._on, self._key)
+
+    def at(self, index: int) -> Self:
+        """The same, drawing as the element of this index does, if it draws at all."""
+        other = copy(self)
+        other._key = None if self._key is None else index
+        return other
 
     def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
         if self._key is None:
@@ -131,8 +132,9 @@ def transformations(
     its input.
 
     Args:
-        callables: At least one, in a list or by name. Transformations among them stay as they are,
-            so that ``[tm.identity()[0], f]`` has an identity.
+        callables: At least one, in a list or by name. Transformations among them stay what they
+            are, so that ``[tm.identity()[0], f]`` has an identity; random ones draw by their new
+            place.
         on: ``"batch"``: ``f((batch, *item))`` gives ``(batch, *item')``. ``"item"``: ``f(item)``
             for each item, the results stacked.
         random: Whether the callables draw from the global generators of torch, numpy or Python.
@@ -184,8 +186,11 @@ def transformations(
         raise TransformationError(f"found on={on!r}, expected 'batch' or 'item': name one of them")
     names = _names(callables) if names is None else names
     inverses = [None] * len(callables) if inverses is None else inverses
-    numbers = {} if parameters is None else dict(parameters)
-    for what, given in (("names", names), ("inverses", inverses), *numbers.items()):
+    rows = {
+        key: numbers(f"parameters[{key!r}]", values, TransformationError)
+        for key, values in (parameters or {}).items()
+    }
+    for what, given in (("names", names), ("inverses", inverses), *rows.items()):
         if len(given) != len(callables):
             raise TransformationError(
                 f"found {len(given)} {what} for {len(callables)} callables, expected one for each: "
@@ -197,14 +202,12 @@ def transformations(
             if isinstance(f, TransformationSet):
                 advice = "join sets by a * b, or list their elements, [*a, *b]"
             raise TransformationError(f"found {called(f)}, expected a callable: {advice}")
-    elements = []
+    elements: list[Transformation] = []
     for index, (title, f, back) in enumerate(zip(names, callables, inverses, strict=True)):
-        if isinstance(f, Transformation):
-            elements.append(f)
-            continue
-        own = {key: float(values[index]) for key, values in numbers.items()}
-        key = index if random else None
-        elements.append(CallableTransformation(title, f, back, on, key, own))
+        own = {key: values[index] for key, values in rows.items()}
+        if not isinstance(f, Transformation):
+            f = CallableTransformation(str(title), f, back, on, index if random else None)
+        elements.append(f.at(index).called(str(title), own))
     return TransformationSet(name or f"transformations({len(elements)})", elements)
 
 
