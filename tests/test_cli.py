@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -53,6 +55,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("typed")
     (network,) = re.findall(r"^```python\n(# mine.py\n.*?)^```$", README, re.M | re.S)
     (folder / "mine.py").write_text(network)
+    np.save(folder / "flat.npy", np.zeros((9, 16, 16), np.float32))
     for number in range(8):
         kind = folder / "photos" / ("cat" if number % 2 else "dog")
         kind.mkdir(parents=True, exist_ok=True)
@@ -172,7 +175,7 @@ def test_show_prints_the_summary(there):
     np.testing.assert_allclose(frame.ANOVA_rejected_share, table.ANOVA_rejected_share)
     read = json.loads(run("tmeasures show tmeasures-demo/plain.nc --measure NV --json").stdout)
     assert read["attributes"]["n_samples"] == tree.attrs["n_samples"]
-    assert [row["NV_q75"] for row in read["rows"]] == table.NV_q75.values.tolist()
+    np.testing.assert_allclose([row["NV_q75"] for row in read["rows"]], table.NV_q75, rtol=1e-14)
     text = run("tmeasures show tmeasures-demo/plain.nc").stdout
     assert all(f"\n{name} " in text for name in table.layer.values)
     assert "SimpleConv under rotations(16)" in text
@@ -201,34 +204,86 @@ def test_json_holds_what_is_not_finite(there):
     assert row["value"] is None
 
 
+def test_layout_names_dims(there):
+    line = f"{MEASURE} --limit 9 --layers conv1 --layout 'conv*=map,row,column' --out own.nc"
+    assert run(line).exit_code == 0
+    assert tm.open("own.nc")["layers/conv1/TV"].dims == ("map", "row", "column")
+
+
+def test_a_users_own_logging_does_not_say_things_twice(there):
+    (there / "noisy.py").write_text(
+        "import logging\nimport torch\n\nlogging.basicConfig(level=logging.INFO)\n\n\n"
+        "def make():\n    return torch.nn.Linear(16, 2)\n"
+    )
+    result = run(
+        "tmeasures measure --model noisy.py:make --samples tmeasures-demo/digits.npz "
+        "--transformations flip --limit 8 --out own.nc --verbose"
+    )
+    assert result.stderr.count("pass 1/1") == 1
+    assert logging.getLogger("tmeasures").propagate
+
+
+def test_features_take_the_seed_of_the_result(there, monkeypatch):
+    seen = []
+    monkeypatch.setattr(tm.plots, "feature_maps", lambda *a, **k: seen.append(k) or Figure())
+    line = (
+        "tmeasures plot features tmeasures-demo/plain.nc --layer conv1 --limit 2 --out a.png "
+        "--model tmeasures.demo:network --samples tmeasures-demo/digits.npz --transformations flip"
+    )
+    assert run(line).exit_code == run(f"{line} --seed 7").exit_code == 0
+    assert [given["seed"] for given in seen] == [None, 7]
+    assert seen[0]["n_samples"] == 2
+
+
 def test_layers_lists_what_is_left_out(there):
     (there / "flat.py").write_text(
         "import torch\n\n\ndef network():\n"
         "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 2))\n"
     )
     out = run("tmeasures layers --model flat.py:network --samples tmeasures-demo/digits.npz").stdout
-    assert re.search(r"^1 +Linear +2 +unit 2$", out, re.M)
+    assert re.search(r"^1 +Linear +2 +unit 2 *$", out, re.M)
     assert "left out: 0, Flatten" in out
 
 
 @pytest.mark.parametrize(
     ("line", "parts"),
     [
+        (f"{MEASURE} --out own.nc --layout conv1", ["--layout 'conv1'", "channel,y,x"]),
+        (f"{MEASURE} --out own.nc --memory 9KiB", ["--memory", "--activations pooled"]),
+        (
+            "tmeasures layers --model tmeasures.demo:network --samples flat.npy",
+            ["expects a channel axis", "--channels none"],
+        ),
+        (f"{MEASURE} --out own.nc --device gpu", ["--device gpu"]),
+        (f"{MEASURE} --out own.nc --seed {2**63}", ["2**63"]),
+        (
+            "tmeasures heatmap tmeasures-demo/plain.nc tmeasures-demo/plain.nc --out a.png",
+            ["twice"],
+        ),
+        (
+            "tmeasures plot samples --samples photos --resize 9 --transformations flip --rows 0 "
+            "--out a.png",
+            ["--rows=0"],
+        ),
+        (
+            "tmeasures layers --model mine.py:classifier --samples photos --resize 64 --grey",
+            ["3 channels", "--preprocess file.py:f where f = lambda x: x.repeat(1, 3, 1, 1)"],
+        ),
         ("tmeasures show none.nc", ["there is no file 'none.nc'"]),
         ("tmeasures show tmeasures-demo/digits.npz", ["'tmeasures-demo/digits.npz'"]),
         ("tmeasures show tmeasures-demo/plain.nc --measure NW", ["'NW'", "NV"]),
         ("tmeasures show tmeasures-demo/plain.nc --layers cnv1", ["'cnv1'", "conv1"]),
         ("tmeasures show tmeasures-demo/plain.nc --csv --json", ["choose one"]),
-        (f"{MEASURE} --out nowhere/own.nc", ["no folder 'nowhere'"]),
+        (f"{MEASURE} --out nowhere/own.nc", ["there is no folder", "nowhere"]),
         (f"{MEASURE} --out tmeasures-demo", ["it is a folder"]),
         (f"{MEASURE} --out own.nc --heatmap own.docx", [".docx", ".png"]),
         (f"{MEASURE} --out own.nc --measures NW", ["NW", "NV"]),
         (f"{MEASURE} --out own.nc --device cuda:9", ["cuda:9", "cpu"]),
         (f"{MEASURE} --out own.nc --memory lots", ["lots", "4GiB"]),
-        (f"{MEASURE} --out own.nc --limit 0", ["n_samples=0"]),
+        (f"{MEASURE} --out own.nc --limit 0", ["--limit=0"]),
         (f"{MEASURE} --out own.nc --mean 0,0", ["channel"]),
         (f"{MEASURE} --out own.nc --mean 0 --preprocess torch:relu", ["--preprocess"]),
-        ("tmeasures heatmap tmeasures-demo/plain.nc --out a.png --limit -1", ["limit=-1"]),
+        ("tmeasures heatmap tmeasures-demo/plain.nc --out a.png --upper -1", ["--upper"]),
         ("tmeasures plot maps tmeasures-demo/plain.nc --layer fc1 --out a.png", ["fc1"]),
     ],
 )

@@ -47,7 +47,7 @@ def test_images_are_sorted_by_path_and_hidden_files_left_out():
     Path("photos/notes.txt").write_text("no image")
     samples, labels = open_samples("photos")
     found = contents(samples)[:, 0, 0, 0]
-    assert [names[i] for i in found] == sorted(names, key=lambda name: name.split("/"))
+    assert [names[i] for i in found] == sorted(names)
     assert labels is None
 
 
@@ -56,6 +56,16 @@ def test_links_to_folders_are_followed(folder):
     Path("photos").mkdir()
     os.symlink(folder / "there", "photos/here")
     assert len(contents(open_samples("photos")[0])) == 1
+
+
+def test_links_that_lead_back_add_no_images(folder):
+    image("photos/cat/a.png", pixels(2, 2, 3))
+    os.symlink(folder / "photos", "photos/cat/up")
+    assert open_samples("photos")[1].tolist() == ["cat"]
+    os.unlink("photos/cat/up")
+    image("photos/dog/a.png", pixels(2, 2, 3))
+    os.symlink(folder / "photos/cat", "photos/dog/other")
+    assert open_samples("photos")[1].tolist() == ["cat", "dog"]
 
 
 def test_subfolders_are_classes():

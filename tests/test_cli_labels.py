@@ -29,7 +29,14 @@ def labelled(labels, n=3):
         ("y.csv", "1\r\n2.5\r\n-3\r\n", [1, 2.5, -3]),
         ("y.tsv", "1\n2\n3\n", [1, 2, 3]),
         ("Y.CSV", "1\n2\nb\n", ["1", "2", "b"]),
-        ("y.txt", "01\n02\n03\n", [1, 2, 3]),
+        ("y.txt", "01\n2\n3\n", ["01", "2", "3"]),
+        ("y.txt", "1_1\n2\n3\n", ["1_1", "2", "3"]),
+        ("y.txt", "12e4\n2\n3\n", ["12e4", "2", "3"]),
+        ("y.txt", "1.1\n1.10\n3\n", ["1.1", "1.10", "3"]),
+        ("y.txt", "nan\ninf\n3\n", ["nan", "inf", "3"]),
+        ("y.txt", f"{10**20}\n0\n3\n", [str(10**20), "0", "3"]),
+        ("y.txt", "3.000e+00\n-1e-05\n0\n", [3, -0.00001, 0.0]),
+        ("y.txt", "image\ntext\nimage\n", ["image", "text", "image"]),
     ],
 )
 def test_labels_of_text(name, text, expected):
@@ -40,10 +47,17 @@ def test_labels_of_text(name, text, expected):
 
 
 def test_a_line_too_many_is_a_header_only_if_it_looks_like_one():
-    for text in ("3\n1\n2\n2\n", "cat\ncat\nant\nant\n"):
+    for text in ("3\n1\n2\n2\n", "cat\ncat\nant\nant\n", "cat\ndog\nfox\nant\n", "007\n1\n2\n3\n"):
         Path("y.txt").write_text(text)
         with pytest.raises(ArgumentError, match="holds 4 labels and --samples 3 samples"):
             labelled("y.txt")
+
+
+@pytest.mark.parametrize("text", ["digit\n3\n1\n", "Label\ncat\nant\n"])
+def test_a_header_is_no_label_where_one_is_lacking(text):
+    Path("y.csv").write_text(text)
+    with pytest.raises(ArgumentError, match="holds 2 labels and --samples 3 samples"):
+        labelled("y.csv")
 
 
 def test_labels_of_arrays():

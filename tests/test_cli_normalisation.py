@@ -5,14 +5,14 @@ import warnings
 import pytest
 import torch
 
-from tmeasures.cli.sources import normalisation
+from tmeasures.cli.normalising import Normalisation
 from tmeasures.errors import ArgumentError, TMeasuresWarning
 
 
 @pytest.mark.parametrize("space", [(), (4,), (4, 5), (2, 4, 5)])
 def test_normalisation_by_channel(space):
     x = torch.rand(6, 3, *space, dtype=torch.float64)
-    found = normalisation("0.485,0.25, 0", "1,.5,2")(x)
+    found = Normalisation("0.485,0.25, 0", "1,.5,2")(x)
     for channel, (mean, std) in enumerate([(0.485, 1), (0.25, 0.5), (0, 2)]):
         torch.testing.assert_close(
             found[:, channel], (x[:, channel] - mean) / std, rtol=0, atol=1e-15
@@ -22,16 +22,16 @@ def test_normalisation_by_channel(space):
 
 def test_normalisation_by_one_number():
     x = torch.rand(6, 3, 4)
-    torch.testing.assert_close(normalisation(".5", "2")(x), (x - 0.5) / 2)
-    mixed = normalisation("0.5", "1,2,4")(x)
+    torch.testing.assert_close(Normalisation(".5", "2")(x), (x - 0.5) / 2)
+    mixed = Normalisation("0.5", "1,2,4")(x)
     torch.testing.assert_close(mixed[:, 2], (x[:, 2] - 0.5) / 4)
-    mixed = normalisation("1,.2,.4", "2")(x)
+    mixed = Normalisation("1,.2,.4", "2")(x)
     torch.testing.assert_close(mixed[:, 1], (x[:, 1] - 0.2) / 2)
-    assert normalisation(".5", "2")(torch.tensor([1, 2])).tolist() == [0.25, 0.75]
+    assert Normalisation(".5", "2")(torch.tensor([1, 2])).tolist() == [0.25, 0.75]
 
 
 def test_normalisation_reads_as_given():
-    assert repr(normalisation("0.485,.456,4e-1", "1")) == "--mean 0.485,.456,4e-1 --std 1"
+    assert repr(Normalisation("0.485,.456,4e-1", "1")) == "--mean 0.485,.456,4e-1 --std 1"
 
 
 @pytest.mark.parametrize(
@@ -50,21 +50,21 @@ def test_normalisation_reads_as_given():
 )
 def test_normalisations_that_are_none(mean, std, message):
     with pytest.raises(ArgumentError, match=message):
-        normalisation(mean, std)
+        Normalisation(mean, std)
 
 
 @pytest.mark.parametrize("shape", [(6, 1, 4, 4), (6, 4, 4), (6,)])
 def test_normalisation_of_other_channels(shape):
     with pytest.raises(ArgumentError, match="are for 3 channels, and inputs have shape"):
-        normalisation("0", "1,1,1")(torch.zeros(shape))
+        Normalisation("0", "1,1,1")(torch.zeros(shape))
 
 
 def test_means_of_bytes_for_inputs_up_to_one():
-    bytes_mean = normalisation("123.7,116.3,103.5", "58,57,57")
+    bytes_mean = Normalisation("123.7,116.3,103.5", "58,57,57")
     with pytest.warns(TMeasuresWarning, match="divide mean and std by 255 too"):
         bytes_mean(torch.rand(2, 3, 4, 4))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         bytes_mean(torch.rand(2, 3, 4, 4))  # said once
-        normalisation("123,116,103", "58")(255 * torch.ones(2, 3, 4, 4))
-        normalisation("0.5", "0.2")(torch.rand(2, 3, 4, 4))
+        Normalisation("123,116,103", "58")(255 * torch.ones(2, 3, 4, 4))
+        Normalisation("0.5", "0.2")(torch.rand(2, 3, 4, 4))

@@ -168,6 +168,19 @@ def test_missing_name():
     refused("no 'zzz' in it;", load, "net_d.py:number.zzz", "--x")
 
 
+def test_a_file_of_a_package_is_named_as_a_module():
+    write("pkg_p/__init__.py", "")
+    write("pkg_p/base.py", "number = 4")
+    write("pkg_p/net_p.py", "from .base import number")
+    refused(
+        r"net_p\.py, line 1\).* package\.module:name, started in the folder that holds the package",
+        load,
+        "pkg_p/net_p.py:number",
+        "--model",
+    )
+    assert load("pkg_p.net_p:number", "--model") == 4
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [

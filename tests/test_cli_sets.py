@@ -6,6 +6,8 @@ from tmeasures.cli.sets import transformations
 from tmeasures.errors import ArgumentError, TransformationError
 
 SETS = """
+from torch import nn
+
 import tmeasures as tm
 
 def double(x):
@@ -16,6 +18,8 @@ functions = [double, abs]
 elements = list(tm.flips())
 single = tm.flips()[1]
 mixed = [double, 3]
+named = {"as it is": abs, "twice": double}
+layer = nn.Flatten()
 empty = []
 number = 5
 
@@ -24,6 +28,9 @@ def made():
 
 def listed():
     return (double,)
+
+def nothing():
+    pass
 
 def broken():
     raise KeyError("scale")
@@ -98,6 +105,7 @@ def test_lists_of_functions():
     assert found.names == ["double", "abs"]
     assert found.apply(torch.tensor([[-1.0]])).tolist() == [[[-2.0], [1.0]]]
     assert transformations("mysets:listed").names == ["double"]
+    assert transformations("mysets:named").names == ["as it is", "twice"]
     both = transformations("mysets:functions * mysets:listed")
     assert both.apply(torch.tensor([[-1.0]])).flatten().tolist() == [-4.0, 2.0]
 
@@ -136,10 +144,12 @@ def test_lists_of_functions():
         ("gone_such:make", "--transformations: there is no module 'gone_such'"),
         ("mysets.py:maed", r"no 'maed' in it \(did you mean 'made'\?\)"),
         ("mysets:double", "'mysets:double' takes arguments, .*; expected a list"),
-        ("mysets:number", "'mysets:number' gives 5; expected a set such as tm.rotations"),
-        ("mysets:single", "gives a .*Transformation; expected a set"),
-        ("mysets:empty", "gives an empty list"),
-        ("mysets:mixed", "gives a list; expected"),
+        ("mysets:number", "--transformations 'mysets:number': .* is 5; give a set such as"),
+        ("mysets:nothing", "'mysets:nothing': .* is None; give a set"),
+        ("mysets:single", "'mysets:single': .* is the single .*flip.*; give a set"),
+        ("mysets:layer", r"is a torch\.nn\..*Flatten; give a list of several"),
+        ("mysets:empty", r"'mysets:empty': found \[\]"),
+        ("mysets:mixed", "'mysets:mixed': found 3, expected a callable"),
         ("mysets:broken", r"raised KeyError: 'scale' \(mysets\.py, line"),
     ],
 )

@@ -67,14 +67,33 @@ def test_channels_last_is_asked_for_and_moved():
 def test_channels_of_what_has_none(folder):
     np.save("x.npy", pixels(5, 6, 7))
     for channels in ("first", "last"):
-        refused(r"4 axes, .* \(5, 6, 7\); leave it out", "x.npy", ArgumentError, channels=channels)
+        refused(
+            rf"{channels} is for arrays of 4 axes, .* \(5, 6, 7\); say --channels none",
+            "x.npy",
+            ArgumentError,
+            channels=channels,
+        )
+    for shape in ((5, 6), (5, 6, 7, 3)):
+        np.save("x.npy", pixels(*shape))
+        refused(
+            "none is for arrays of 3 axes, .*; leave it", "x.npy", ArgumentError, channels="none"
+        )
     refused("--channels is for arrays", str(folder), ArgumentError, channels="last")
+
+
+@pytest.mark.parametrize("x", [pixels(5, 6, 7).astype(np.float32), pixels(5, 6, 3)])
+def test_arrays_without_channels_get_the_axis_that_is_asked_for(x):
+    np.save("x.npy", x)
+    samples = open_samples("x.npy", channels="none")[0]
+    assert isinstance(samples, np.memmap)
+    np.testing.assert_array_equal(contents(samples), x[:, None])
+    assert contents(open_samples("x.npy", channels="none", resize="4")[0]).shape == (5, 1, 4, 4)
 
 
 @pytest.mark.parametrize("shape", [(6, 7, 3), (6, 7, 1), (6, 7, 4)])
 def test_one_image_is_no_array_of_samples(shape):
     np.save("x.npy", pixels(*shape))
-    refused("as if it were one image, .* an axis of samples", "x.npy")
+    refused("as if it were one image, .* an axis of samples, or say --channels none", "x.npy")
 
 
 def test_numbers_are_no_inputs():

@@ -61,7 +61,7 @@ def test_channels_are_those_of_the_reduced_tree(tree):
 @pytest.mark.parametrize(
     ("arguments", "error", "said"),
     [
-        ({"by": "layer"}, tm.ArgumentError, "by='layer'"),
+        ({"by": "map"}, tm.ArgumentError, "by='map'"),
         ({"measures": "NW"}, tm.ResultError, "no measure 'NW'"),
         ({"layers": "conv*"}, tm.ResultError, "conv*"),
     ],
@@ -90,3 +90,13 @@ def test_dims_that_are_columns_are_refused():
     tree = tm.measure(network, torch.rand(4, 1, 5, 5), tm.rotations(4), layout=layout)
     with pytest.raises(tm.ArgumentError, match="dim named 'value'"):
         tm.to_frame(tree)
+
+
+def test_layers_have_the_columns_of_the_summary(tree):
+    frame = tm.to_frame(tree, ["NV", "ANOVA_rejected"], layers=["1", "3"], by="layer")
+    table = tm.summary(tree).sel(layer=["1", "3"])
+    assert frame.layer.tolist() == ["1", "3"]
+    assert frame.columns.tolist()[:4] == ["layer", "kind", "n_units", "NV_mean"]
+    for column in frame.columns[3:]:
+        assert column.startswith(("NV_", "ANOVA_rejected_"))
+        np.testing.assert_array_equal(frame[column], table[column])

@@ -276,6 +276,10 @@ def test_mistakes(network, tree):
         draw(network, tree, "conv")
     with pytest.raises(ArgumentError, match="'4' has the dims unit and so no maps: choose a layer"):
         draw(network, tree, "4")
+    strata = tree.copy(deep=True)
+    strata["layers/0"]["NV"] = strata["layers/0"]["NV"].expand_dims("stratum")
+    with pytest.raises(ResultError, match=r"dim 'stratum'.* pick .*tree.isel\(stratum=0\)"):
+        draw(network, strata)
     with pytest.raises(ResultError, match="no measure 'SV'"):
         draw(network, tree, measure="SV")
     for name in ("n_maps", "n_samples", "n_transformations"):
@@ -284,8 +288,21 @@ def test_mistakes(network, tree):
     other = nn.Sequential(nn.Conv2d(1, 9, 3), *list(network)[1:2], nn.Conv2d(9, 6, 3), *network[3:])
     with pytest.raises(ResultError, match="8 channels in the result and 9 in the network"):
         draw(other, tree)
+    with pytest.raises(ResultError, match=r"network has no layer '2' of the result: .* measured$"):
+        draw(network[:2], tree)
+    with pytest.raises(ArgumentError, match="layout pattern 'x'"):
+        draw(network, tree, layout={"x": ("unit",)})
     found = tm.measure(network[:1], IMAGES, ANGLES, measures="NV", activations="pooled")
     with pytest.raises(ArgumentError, match="no maps over y, x or time"):
         draw(network[:1], found, activations="pooled")
     with pytest.raises(ResultError, match="not a result"):
         draw(network, tree["layers"])
+
+
+def test_other_weights_than_those_that_were_measured_are_told(network, tree):
+    other = copy.deepcopy(network)
+    draw(other, tree)
+    with torch.no_grad():
+        other[0].bias[0] += 1
+    with pytest.warns(tm.TMeasuresWarning, match="other weights than the Sequential"):
+        draw(other, tree)

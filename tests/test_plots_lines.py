@@ -8,6 +8,7 @@ import pytest
 from drawing import CONV, FACTS, TITLE, assert_readable, columns, make, value
 from tmeasures import plots, summaries
 from tmeasures.errors import ArgumentError, ResultError
+from tmeasures.fields import DEAD
 from tmeasures.plots.lines import LINES
 from tmeasures.plots.text import fitted, shortened, width_of
 
@@ -156,6 +157,15 @@ def test_several_results_differ_in_colour_and_marker():
         plots.layer_lines(trees, dashed="net 9")
 
 
+def test_the_legend_has_names_that_begin_with_an_underscore():
+    figure = plots.layer_lines({"_a": tree({"a": [1.0]}), "b": tree({"a": [2.0]})})
+    assert legend(figure) == ["_a", "b"]
+    handles = figure.axes[0].get_legend().legend_handles
+    assert [handle.get_color() for handle in handles] == [
+        line.get_color() for line in lines(figure)
+    ]
+
+
 def test_titles_of_several_results():
     pair = {"plain": tree({"a": [1.0]}), "other": tree({"a": [1.0]}, n_samples=50)}
     figure = plots.layer_lines(pair)
@@ -264,3 +274,15 @@ def test_fitted_text():
         "blur_of_5",
         "left-right",
     ]
+
+
+def test_layers_with_many_dead_units_have_hollow_markers():
+    status = np.zeros(20, np.uint8)
+    status[:3] = DEAD
+    fields = {"NV": value(np.arange(20.0))}
+    tree = make({"a": (("unit",), fields), "b": (("unit",), fields)}, {"b": status})
+    axes = plots.layer_lines(tree).axes[0]
+    (hollow,) = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert hollow.get_xdata().tolist() == [1]
+    assert "hollow: over 10 % of the units are dead" in axes.get_xlabel()
+    assert "hollow" not in plots.layer_lines(tree, layers="a").axes[0].get_xlabel()

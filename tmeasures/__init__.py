@@ -1,4 +1,11 @@
-"""Measure how every activation of a neural network reacts to transformations of its input."""
+"""Measure how every activation of a neural network reacts to transformations of its input.
+
+- `measure` a network; `explain` how that would go; list its `layers`; `walk` the activations.
+- `save` and `open` results; `summary`, `channels` and `to_frame` reduce and reshape them.
+- Sets of transformations: `rotations`, `scalings`, `translations`, `flips`, `combined`, `identity`,
+  their products, and `transformations` of any functions.
+- `plots` draws results, samples and feature maps.
+"""
 
 from tmeasures import plots
 from tmeasures.allocator import tune_allocator

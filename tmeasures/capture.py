@@ -51,8 +51,10 @@ class Network:
     Patterns are compared with the paths of modules, containers included, and with the names of
     single calls and results. A name without wildcards asks for exactly that layer.
 
-    The dims of a layer are those of its type; layers without a type (ReLU, containers, the
-    output) take those of the last result of the same shape, or else ``d0``, ``d1``, ...
+    The dims of a layer are those of its type. Layers without a type (ReLU, containers, the output)
+    take those of the last result of the same shape; or those of the last feature maps (channel and
+    space) of the same sizes over space, as after a concatenation, unless they may be attention
+    weights; or else ``d0``, ``d1``, ...
 
     Args:
         model: The network. Compiled and distributed wrappers are taken off, with a warning.
@@ -110,6 +112,25 @@ class Network:
         self._selection: Selection | None = None
         self._seen: set[Key] = set()
 
+    @property
+    def fingerprint(self) -> str | None:
+        """A hash of the weights, the same for equal weights on any device and in any process.
+
+        BLAKE2b, 16 bytes in hex, of the names, dtypes, shapes and bytes of all parameters and
+        persistent buffers, by name. Each call reads all of them, and copies one at a time at most.
+        None if the model is no torch module, or a tensor has no plain bytes (meta, quantised).
+
+        Example:
+            >>> model = nn.Linear(2, 1)
+            >>> before = Network(model).fingerprint
+            >>> before == Network(model).fingerprint
+            True
+            >>> _ = nn.init.zeros_(model.weight)
+            >>> before == Network(model).fingerprint
+            False
+        """
+        return self._host.fingerprint()
+
     def session(self) -> AbstractContextManager[None]:
         """Hooks and the device, for as long as it is open; then all given back.
 
@@ -135,7 +156,8 @@ class Network:
             MemoryLimitError: Not even two or three inputs fit the memory.
 
         Warns:
-            TMeasuresWarning: A normalisation uses the batch it is in.
+            TMeasuresWarning: A normalisation uses the batch it is in; or the dims of layers that
+                are to be pooled are not known.
         """
         two, moments2 = self._trace(inputs2)
         three, moments3 = self._trace(inputs3)
@@ -152,6 +174,7 @@ class Network:
                     "depend on the other inputs in the batch; train it with "
                     "track_running_stats=True, or leave it out with layers="
                 )
+        _warn_of_unpooled(self._selection.unpooled)
         results = [result for call in two.calls.values() for result in call.results.values()]
         largest = max((result.nbytes // 2 for result in results), default=0)
         if moments2 is None or moments3 is None:
@@ -300,6 +323,18 @@ def _model_advice(model: Any) -> str:
         return "build the network and give it these weights by network.load_state_dict"
     expected = "expected a torch.nn.Module, or an object with run(batch) that returns {name: array}"
     return expected + ("; put the function in such a run" if callable(model) else "; give one")
+
+
+def _warn_of_unpooled(layers: Sequence[Layer]) -> None:
+    if not layers:
+        return
+    names = ", ".join([layer.name for layer in layers[:3]] + ["..."] * (len(layers) > 3))
+    dims = ", ".join(max(layers, key=lambda layer: len(layer.dims)).dims)
+    what = "1 layer as it is" if len(layers) == 1 else f"{len(layers)} layers as they are"
+    warn(
+        f"activations='pooled' leaves {what} ({names}), whose dims {dims} are not space; "
+        f"name {'it' if len(layers) == 1 else 'them'} by layout="
+    )
 
 
 def _unlike(name: str, found: str, expected: str) -> ModelError:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tmeasures.errors import ArgumentError
 from tmeasures.fields import STATUS
-from tmeasures.summaries import choose, layers_of, measured, per_channel
+from tmeasures.summaries import (
+    STATISTICS,
+    choose,
+    layers_of,
+    measured,
+    per_channel,
+    summary,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-By = Literal["unit", "channel"]
+By = Literal["unit", "channel", "layer"]
 
 
 def to_frame(
@@ -40,7 +47,9 @@ def to_frame(
         measures: Name or names of variables; None: all of them.
         layers: Patterns of names of layers (``"conv*"``); None: all of them.
         by: ``"unit"``: every activation. ``"channel"``: feature maps reduced to a value per channel
-            as `tmeasures.channels` does; other layers as they are.
+            as `tmeasures.channels` does; other layers as they are. ``"layer"``: not tidy but the
+            table of `tmeasures.summary`, a row for each layer with ``layer``, ``kind``,
+            ``n_units`` and the statistics of each measure, ``NV_mean`` and so on.
 
     Returns:
         The table, layers in forward order, units in C order. About 25 bytes a row, that is 0.5 GB
@@ -64,21 +73,23 @@ def to_frame(
     """
     import pandas as pd
 
-    if by not in ("unit", "channel"):
-        raise ArgumentError(f"by={by!r} is not a kind of row: use 'unit' or 'channel'")
+    if by not in ("unit", "channel", "layer"):
+        raise ArgumentError(f"by={by!r} is not a kind of row: use 'unit', 'channel' or 'layer'")
     there = layers_of(tree)
     everything = dict.fromkeys(name for data in there.values() for name in measured(data))
     given = [measures] if isinstance(measures, str) else measures
     names = list(dict.fromkeys(everything if given is None else given))
     if not names:
         raise ArgumentError(f"measures=[] asks for nothing: give some of {', '.join(everything)}")
+    chosen = {name: choose(there, name, layers) for name in names}
+    if by == "layer":
+        return _by_layer(tree, names, {layer for some in chosen.values() for layer in some})
     dims = {str(dim) for data in there.values() for dim in data.dims}
     if taken := dims & {"layer", "measure", "value", "status"}:
         raise ArgumentError(
             f"a layer has a dim named {min(taken)!r}, which is a column of the table: measure with "
             f"another name in layout="
         )
-    chosen = {name: choose(there, name, layers) for name in names}
     categories = {
         "layer": pd.CategoricalDtype(list(there), ordered=True),
         "measure": pd.CategoricalDtype(names),
@@ -96,6 +107,15 @@ def to_frame(
     places = [column for column in frame if column not in ("value", *categories)]
     whole = {place: np.int32 for place in places if not frame[place].hasnans}
     return frame[["layer", *places, "measure", "value", "status"]].astype(whole)
+
+
+def _by_layer(tree: xr.DataTree, names: Sequence[str], layers: Collection[str]) -> pd.DataFrame:
+    table = summary(tree)
+    columns = [f"{name}_{statistic}" for name in names for statistic in STATISTICS]
+    frame = table.to_dataframe().reset_index()
+    places = [*map(str, table.dims), "kind", "n_units"]
+    frame = frame[[*places, *(column for column in columns if column in frame)]]
+    return frame[frame["layer"].isin(layers)].reset_index(drop=True)
 
 
 def _columns(layer: str, values: xr.DataArray, status: xr.DataArray) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,6 +74,9 @@ class Host(Protocol):
 
     def execute(self, inputs: Inputs, run: Run) -> None:
         """Runs the model once."""
+
+    def fingerprint(self) -> str | None:
+        """A hash of the weights, or None."""
 
 
 class Modules:
@@ -150,6 +154,19 @@ class Modules:
         finally:
             self._run = None
 
+    def fingerprint(self) -> str | None:
+        """A hash of the weights, or None if their bytes cannot be had."""
+        digest = hashlib.blake2b(digest_size=16)
+        try:
+            state = {naming.uncompiled(n): v for n, v in self._model.state_dict().items()}
+            for name, tensor in sorted(state.items()):
+                if not name.endswith("_extra_state"):  # Anything at all, and no weight.
+                    digest.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
+                    digest.update(_bytes(tensor))
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            return None
+        return digest.hexdigest()
+
     def _begin(self, path: str, module: nn.Module, args: tuple[object, ...]) -> None:
         if self._run:
             self._run.begin(path, args)
@@ -217,6 +234,9 @@ class Arrays:
         """Nothing to prepare."""
         return nullcontext()
 
+    def fingerprint(self) -> None:
+        """Nobody knows where the weights are."""
+
     def execute(self, inputs: Inputs, run: Run) -> None:
         """Runs the model once."""
         batch = (
@@ -262,6 +282,14 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 def _tensors(model: nn.Module) -> list[Tensor]:
     return [*model.parameters(), *model.buffers()]
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor in the order of its indices, copied only where they lie otherwise."""
+    if tensor.is_quantized:
+        raise TypeError("the bytes alone do not tell the values")
+    plain = tensor.detach().to("cpu", memory_format=torch.contiguous_format)
+    return plain.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _check(model: nn.Module, target: torch.device | None) -> None:

@@ -181,21 +181,20 @@ def feed_for(
 ) -> Feed:
     """Samples and transformations for a network, read and checked as far as they can be."""
     found = read(samples, n_samples=n_samples, labels=labels, seed=seed)
-    chosen = _transformations(transformations)
+    chosen = identity() if transformations is None else as_set(transformations)
     first = found.first()
     key = transformed_key(first, input, transformations is not None)
     return Feed(found, first, chosen, network.device, network.dtype, key, preprocess, seed)
 
 
-def _transformations(given: Any) -> TransformationSet:
-    if given is None:
-        return identity()
+def as_set(given: Any) -> TransformationSet:
+    """The set that an argument is, or makes up: a list or mapping of callables."""
     if isinstance(given, TransformationSet):
         return given
     several = isinstance(given, Iterable) and not isinstance(given, (str, Tensor))
     if several and not callable(given):
         return of_callables(given if isinstance(given, Mapping) else list(given))
-    advice = "give a set such as tm.rotations(16), a list of callables, or None"
+    advice = "give a set such as tm.rotations(16), or a list of callables"
     what = called(given)
     if isinstance(given, Transformation):
         what = f"the single {given!r}"

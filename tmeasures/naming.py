@@ -36,6 +36,7 @@ _SPATIAL_ORIGINS = {
 }
 _SPATIAL_TYPES = (nn.GroupNorm, nn.LocalResponseNorm)
 _SPATIAL_DIMS = {2: ("channel", "time"), 3: ("channel", "y", "x"), 4: ("channel", "z", "y", "x")}
+_FEATURE_MAPS = frozenset(_SPATIAL_DIMS.values())
 _TOKEN_TYPES = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
 _TOKEN_DIMS = {2: ("token", "unit")}
 
@@ -92,8 +93,7 @@ def nodes(model: nn.Module) -> dict[str, Node]:
             skipped.add(module)
         if parametrize.is_parametrized(module):
             skipped.update(module.get_submodule("parametrizations").modules())
-        name = ".".join(part for part in path.split(".") if part != "_orig_mod")
-        aliases.setdefault(module, []).append(name)
+        aliases.setdefault(module, []).append(uncompiled(path))
     kept = {module: names for module, names in aliases.items() if module not in skipped}
     return {
         names[0]: Node(
@@ -108,6 +108,11 @@ def nodes(model: nn.Module) -> dict[str, Node]:
 def is_compiled(module: nn.Module) -> bool:
     """Whether ``torch.compile(module)`` made this; its class is slow to import."""
     return "_orig_mod" in module._modules
+
+
+def uncompiled(path: str) -> str:
+    """A path without the wrappers that ``torch.compile`` put around modules."""
+    return ".".join(part for part in path.split(".") if part != "_orig_mod")
 
 
 def results(output: object, suffix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -195,3 +200,44 @@ def module_dims(module: nn.Module | None, ndim: int) -> tuple[str, ...] | None:
     ):
         return _TOKEN_DIMS.get(ndim, plain_dims(ndim))
     return None
+
+
+def may_be_map(module: nn.Module | None) -> bool:
+    """Whether an untyped module may return maps; some types commonly return attention weights."""
+    return not isinstance(module, nn.Softmax | nn.Softmin | nn.LogSoftmax | nn.Dropout)
+
+
+def map_dims(
+    shape: tuple[int, ...], seen: Mapping[tuple[int, ...], tuple[str, ...]]
+) -> tuple[str, ...] | None:
+    """The dims of the last feature maps of the same sizes over space, whatever their channels.
+
+    Attention weights may have the sizes of earlier feature maps by chance. They come after their
+    tokens, which are no such maps and have one of the sizes: from there on, sizes prove nothing.
+
+    Args:
+        shape: Unit sizes.
+        seen: From the unit sizes of earlier results, the last one last, to their dims.
+    """
+    sizes = shape[1:]
+    if len(shape) == 2 and shape[0] in _lengths(seen):
+        return None  # It may as well be (token, token).
+    for other, dims in reversed([*seen.items()]):
+        if len(other) == len(shape) and dims in _FEATURE_MAPS:
+            if other[1:] == sizes:
+                return dims
+        elif len(other) > 1 and not set(sizes).isdisjoint(other):
+            return None
+        if len(other) == len(shape) == 2:
+            return None  # A single size is met by chance, units for example.
+    return None
+
+
+def _lengths(seen: Mapping[tuple[int, ...], tuple[str, ...]]) -> set[int]:
+    """The lengths of all sequences."""
+    return {
+        size
+        for shape, dims in seen.items()
+        for size, dim in zip(shape, dims, strict=True)
+        if dim in ("token", "time")
+    }

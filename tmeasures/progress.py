@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,7 +25,9 @@ def bar(
         work: What to go through, or None to update the bar by hand.
         total: Units to come, or None where nobody knows.
     """
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a notebook without widgets gets the bar of a terminal
+        from tqdm.auto import tqdm
 
     return tqdm(
         work,

@@ -204,7 +204,10 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
         raise ResultError(f"{name!r} is a folder: name a file in it")
     if not os.path.isfile(name):
         folder, wanted = os.path.split(os.path.abspath(name))
-        files = os.listdir(folder) if os.path.isdir(folder) else []
+        try:
+            files = os.listdir(folder)
+        except OSError:
+            files = []
         where = "" if os.path.isabs(name) else f" in {os.getcwd()!r}"
         raise ResultError(f"there is no file {name!r}{where}{near(wanted, files)}: check the path")
     try:

@@ -379,6 +379,7 @@ def _attributes(job: Job, n: int, seconds: float) -> dict[str, object]:
         "torch": torch.__version__,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "model": network.name,
+        "parameters": network.fingerprint,
         "transformations": job.feed.transformations.name,
         "measures": [str(measure) for measure in job.measures],
         "n_samples": n,

@@ -77,12 +77,14 @@ class Selection:
         functions: The calls whose output goes through a function of ``activations=`` first.
         watched: Paths of the modules whose every call must be known.
         left_out: Names and reasons.
+        unpooled: The layers that ``activations="pooled"`` leaves, since nobody knows their dims.
     """
 
     sites: dict[Key, dict[str, Site]]
     functions: dict[Key, Function]
     watched: set[str]
     left_out: dict[str, str]
+    unpooled: list[Layer]
 
 
 @dataclass(eq=False)
@@ -90,8 +92,9 @@ class _Candidate:
     """A result that may become a layer, or a module that was never called.
 
     ``names`` are what patterns may call it (none: out of reach), ``listed`` says that the default
-    includes it, ``first`` that the module's type speaks for it, ``part`` that it comes from a
-    function of ``activations=`` and ``reshaped`` that this changed the number of dims.
+    includes it, ``first`` that the module's type speaks for it, ``alone`` that no other is there,
+    ``part`` that it comes from a function of ``activations=``, ``reshaped`` that this changed the
+    number of dims and ``unknown`` that its dims are.
     """
 
     key: Key
@@ -106,8 +109,10 @@ class _Candidate:
     axis: int = 0
     dims: tuple[str, ...] = ()
     first: bool = True
+    alone: bool = False
     part: bool = False
     reshaped: bool = False
+    unknown: bool = False
     error: Exception | None = None
 
     @property
@@ -141,7 +146,9 @@ def select(nodes: Mapping[str, Node], two: Trace, three: Trace, options: Options
         sites.setdefault(candidate.key, {})[candidate.suffix] = _site(candidate, options)
     functions = {c.key: f for c in chosen if (f := options.function(c.key, c.node))}
     watched = {c.key[0] for c in candidates if c in chosen or c.name in left_out}
-    return Selection(sites, functions, watched, left_out)
+    unknown = [c for c in chosen if c.unknown and options.activations == "pooled"]
+    unpooled = [_site(c, options).layer for c in unknown]
+    return Selection(sites, functions, watched, left_out, unpooled)
 
 
 def _returned(nodes: Mapping[str, Node], two: Trace, three: Trace) -> list[_Candidate]:
@@ -169,7 +176,9 @@ def _of_call(call: _Candidate, pair: tuple[Call, Call]) -> list[_Candidate]:
     """A candidate for each result; where there is a part, it alone is within reach."""
     parts = pair[0].part, pair[1].part
     found = []
-    for i, suffix in enumerate(pair[0].results | pair[1].results):
+    suffixes = pair[0].results | pair[1].results
+    call.alone = len(suffixes) == 1
+    for i, suffix in enumerate(suffixes):
         names = call.names | {name + suffix for name in call.names}
         raw = replace(call, suffix=suffix, name=call.name + suffix, names=names, first=i == 0)
         _judge(raw, pair[0].results.get(suffix), pair[1].results.get(suffix))
@@ -342,18 +351,12 @@ def _lay_out(
     chosen: Sequence[_Candidate],
     layout: Mapping[str, Sequence[str]],
 ) -> None:
-    """Names the dims: by ``layout=``, by type, or as in the last result of the same shape."""
+    """Names the dims: by ``layout=``, by type, or as in an earlier result of the same shape."""
     seen: dict[tuple[int, ...], tuple[str, ...]] = {}
     for candidate in candidates:
         if candidate.reason or not candidate.result:
             continue
         ndim = len(candidate.shape)
-        plain = naming.plain_dims(ndim)
-        typed = naming.module_dims(candidate.node.module if candidate.node else None, ndim)
-        if candidate.reshaped or (typed is not None and not candidate.first):
-            candidate.dims = plain
-        else:
-            candidate.dims = typed or seen.get(candidate.shape, plain)
         given = next((d for p, d in layout.items() if naming.matches(p, candidate.names)), None)
         if given is not None and len(given) == ndim:
             candidate.dims = tuple(given)
@@ -362,7 +365,21 @@ def _lay_out(
                 f"layout={tuple(given)} for layer {candidate.name!r} has {len(given)} dims, and "
                 f"its shape without the batch is {candidate.shape}; give {ndim} names"
             )
+        else:
+            _infer(candidate, seen)
+        seen.pop(candidate.shape, None)  # To be the last one.
         seen[candidate.shape] = candidate.dims
+
+
+def _infer(candidate: _Candidate, seen: Mapping[tuple[int, ...], tuple[str, ...]]) -> None:
+    module, shape = candidate.node.module if candidate.node else None, candidate.shape
+    plain, dims = naming.plain_dims(len(shape)), naming.module_dims(module, len(shape))
+    second = dims is not None and not candidate.first
+    dims = plain if candidate.reshaped or second else dims or seen.get(shape)
+    if dims is None and candidate.alone and naming.may_be_map(module):
+        dims = naming.map_dims(shape, seen)
+    candidate.dims = dims or plain
+    candidate.unknown = len(shape) > 1 and candidate.dims == plain and not second
 
 
 def _site(candidate: _Candidate, options: Options) -> Site:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING
-from tmeasures.hints import called, nearest
+from tmeasures.hints import called, near, nearest
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -84,7 +84,8 @@ def choose(
     if not having:
         there = dict.fromkeys(name for data in layers.values() for name in measured(data))
         raise ResultError(
-            f"the result has no measure {measure!r}: use one of {', '.join(there) or 'none'}"
+            f"the result has no measure {measure!r}{near(measure, there)}: use one of "
+            f"{', '.join(there) or 'none'}"
         )
     if patterns is None:
         return having

@@ -35,6 +35,8 @@ class Tile(Generic[V]):
         >>> (tile,) = tm.walk(torch.nn.Linear(3, 2), torch.rand(5, 3))
         >>> tile.samples, tile.transformations, tile.values["output"].shape
         (range(0, 5), range(0, 1), torch.Size([5, 1, 2]))
+        >>> tile
+        <tile of samples 0 to 4, transformations 0 to 0: output (5, 1, 2)>
     """
 
     samples: range
@@ -42,6 +44,14 @@ class Tile(Generic[V]):
     ids: np.ndarray
     labels: np.ndarray | None
     values: V
+
+    def __repr__(self) -> str:
+        """Where it lies in the matrix, and the shapes of what it holds."""
+        given = self.values if isinstance(self.values, Mapping) else {"values": self.values}
+        shapes = (f"{k} {tuple(getattr(v, 'shape', ()))}" for k, v in given.items())
+        at = f"samples {self.samples.start} to {self.samples.stop - 1}, transformations"
+        at = f"{at} {self.transformations.start} to {self.transformations.stop - 1}"
+        return f"<tile of {at}: {', '.join(shapes)}>"
 
     def holding(self, values: W) -> Tile[W]:
         """The same tile with other values."""

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 import tmeasures as tm
 from tmeasures import demo as digits
-from tmeasures.cli import files, measuring, showing
+from tmeasures.cli import files, measuring, plotting, showing
 from tmeasures.cli.commands import command
 
 
@@ -32,12 +32,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-command(app)(measuring.measure)
-command(app)(measuring.explain)
-command(app)(measuring.layers)
+plot = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Draw other pictures.")
+
+command(app, runs=True)(measuring.measure)
+command(app, runs=True)(measuring.explain)
+command(app, runs=True)(measuring.layers)
 command(app)(showing.show)
 command(app)(showing.heatmap)
-app.add_typer(showing.plot, name="plot")
+app.add_typer(plot, name="plot")
+command(plot)(plotting.lines)
+command(plot)(plotting.histograms)
+command(plot)(plotting.scatter)
+command(plot)(plotting.maps)
+command(plot)(plotting.samples)
+command(plot, runs=True)(plotting.features)
 
 
 def _version(wanted: bool) -> None:
@@ -71,8 +79,8 @@ def demo(
     """Train on digits without and with rotations, and measure both.
 
     Takes about a minute. Prints accuracies and how much each layer of the two networks varies
-    under rotation, and writes the results (.nc) and their heat maps (.png), and the digits (.npz)
-    and weights (.pt) for trying the other commands.
+    under rotation, and writes the results (.nc), a heat map and lines of both (.png), and, for
+    trying the other commands, the digits (.npz) and the weights (.pt).
 
     Example:
         tmeasures demo --out tmeasures-demo --seed 1

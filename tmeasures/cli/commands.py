@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,23 +21,41 @@ WRONG = 2
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
-_COMMON = {
-    "verbose": Annotated[
-        bool, typer.Option("--verbose", "-v", help="Tell the plan, passes and times on stderr.")
-    ],
-    "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
+_DEBUG = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+_VERBOSE = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell the plan, passes and times on stderr.")
+]
+
+_OPTIONS = {
+    "n_samples": "--limit",
+    "batch_size": "--batch-size",
+    "preprocess": "--preprocess",
+    "activations": "--activations",
+    "measures": "--measures",
+    "statistic": "--statistic",
+    "layers": "--layers",
+    "layout": "--layout",
+    "labels": "--labels",
+    "memory": "--memory",
+    "device": "--device",
+    "limit": "--upper",
+    "depth": "--depth",
+    "scale": "--scale",
+    "seed": "--seed",
+    "bins": "--bins",
 }
+"""What arguments that messages name are called on the command line."""
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Any]:
+def command(app: typer.Typer, *, runs: bool = False) -> Callable[[Callable[..., None]], Any]:
     """Register a function as a command of an app.
 
     A parameter whose type is a dataclass stands for the options that are its fields. Every command
-    gets ``--verbose`` and ``--debug``.
+    gets ``--debug``.
 
     Args:
         app: Where to.
-        name: Of the command; None: of the function.
+        runs: Whether it runs a network: it then gets ``--verbose``.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -49,10 +68,12 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
                 parameters += _of_fields(hints[key])
             else:
                 parameters.append(_parameter(key, hints[key], parameter.default))
-        parameters += [_parameter(key, hint, False) for key, hint in _COMMON.items()]
+        if runs:
+            parameters.append(_parameter("verbose", _VERBOSE, False))
+        parameters.append(_parameter("debug", _DEBUG, False))
 
         def run(**given: Any) -> None:
-            debug, verbose = given.pop("debug"), given.pop("verbose")
+            debug, verbose = given.pop("debug"), given.pop("verbose", False)
             with _spoken(debug), _log(verbose):
                 for key, group in groups.items():
                     given[key] = group(**{f.name: given.pop(f.name) for f in fields(group)})
@@ -61,7 +82,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
         run.__name__, run.__doc__ = function.__name__, _help(function)
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
-        app.command(name)(run)
+        app.command()(run)
         return function
 
     return register
@@ -119,10 +140,26 @@ def _spoken(debug: bool) -> Iterator[None]:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, TMeasuresError):
-        return str(error)
+        return _translated(str(error))
     reason = (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
     notes = "".join(f", {note}" for note in getattr(error, "__notes__", []))
     return f"{type(error).__name__}: {reason}{notes}; --debug shows where"
+
+
+def _translated(text: str) -> str:
+    """A message of the library in the words of the command line."""
+    if "preprocess=lambda x: x.mean(1, keepdim=True)" in text:
+        text += "; --grey reads a folder in one channel"
+    text = text.replace("one, with preprocess=lambda x: x[:, None]", "one, by --channels none")
+    text = text.replace("preprocess=lambda", "--preprocess file.py:f where f = lambda")
+    text = text.replace("a set such as tm.rotations(16)", "a set such as rotation:16")
+    text = re.sub(r", or an object such as tm\.\w+\(.*?\)", "", text)
+    names = "|".join(_OPTIONS)
+    return re.sub(
+        rf"(?<![-\w.])({names})=(?:(['\"])(.*?)\2)?",
+        lambda found: f"{_OPTIONS[found[1]]} {found[3] or ''}".rstrip() + ("" if found[3] else " "),
+        text,
+    ).replace("  ", " ")
 
 
 @contextmanager
@@ -133,7 +170,11 @@ def _log(verbose: bool) -> Iterator[None]:
             from tqdm.contrib.logging import logging_redirect_tqdm
 
             logger, handler = logging.getLogger("tmeasures"), logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+            stack.callback(setattr, logger, "propagate", logger.propagate)
             stack.callback(logger.setLevel, logger.level)
+            # A handler that the user's file gives the root would say everything twice.
+            logger.propagate = False
             logger.setLevel(logging.INFO)
             logger.addHandler(handler)
             stack.callback(logger.removeHandler, handler)

@@ -13,22 +13,12 @@ if TYPE_CHECKING:
 
 
 def checked(path: Path) -> Path:
-    """A file that can be written, or an error that says why not."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise ArgumentError(
-            f"cannot write {str(path)!r}: there is no folder {str(folder)!r}, create it or name "
-            f"another"
-        )
-    if path.is_dir():
-        raise ArgumentError(f"cannot write {str(path)!r}: it is a folder, name a file in it")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise ArgumentError(f"cannot write {str(path)!r}: no permission, name another place")
-    return path
+    """A file that a result can be saved to, or an error that says why not."""
+    return _writable(path, replaced=True)
 
 
 def picture(path: Path) -> Path:
-    """A file that can be written, of a kind that matplotlib writes."""
+    """A file that a picture can be written to, or an error that says why not."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     kinds = FigureCanvasBase.get_supported_filetypes()
@@ -37,7 +27,7 @@ def picture(path: Path) -> Path:
             f"cannot write {str(path)!r}: its ending names no kind of picture, use .png, .svg or "
             f".pdf"
         )
-    return checked(path)
+    return _writable(path, replaced=False)
 
 
 def write(figure: Figure, path: Path) -> None:
@@ -49,3 +39,19 @@ def write(figure: Figure, path: Path) -> None:
 def wrote(path: Path) -> None:
     """Say that a file was written."""
     print(f"wrote {path}")
+
+
+def _writable(path: Path, *, replaced: bool) -> Path:
+    """The path, if a file can be written there, or be replaced by a new one in its folder."""
+    real = Path(os.path.realpath(path)) if path.is_symlink() else path
+    folder = real.parent
+    if not folder.is_dir():
+        raise ArgumentError(
+            f"cannot write {str(path)!r}: there is no folder {str(folder)!r}, create it or name "
+            f"another"
+        )
+    if path.is_dir():
+        raise ArgumentError(f"cannot write {str(path)!r}: it is a folder, name a file in it")
+    if not os.access(folder if replaced or not real.exists() else real, os.W_OK):
+        raise ArgumentError(f"cannot write {str(path)!r}: no permission, name another place")
+    return path

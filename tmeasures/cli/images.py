@@ -29,18 +29,24 @@ Size = tuple[int, int]
 def find(folder: Path) -> list[str]:
     """Images of a folder and its subfolders, by their paths in it, sorted.
 
-    Hidden files and folders, whose names begin with a point, are left out.
+    Hidden files and folders, whose names begin with a point, are left out, and what links lead to
+    again.
 
     Raises:
         SampleError: There are none.
     """
-    found: list[Path] = []
+    found: list[str] = []
     others: list[str] = []
+    seen = set()
     for here, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        if (real := os.path.realpath(here)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if name.lower().endswith(ENDINGS) and not name.startswith("."):
-                found.append(Path(here, name).relative_to(folder))
+                found.append(Path(here, name).relative_to(folder).as_posix())
             else:
                 others.append(name)
     if not found:
@@ -49,7 +55,7 @@ def find(folder: Path) -> list[str]:
             f"--samples {str(folder)!r} holds no images{instead}; give a folder with files that "
             f"end in {', '.join(ENDINGS)}, in it or in subfolders"
         )
-    return [path.as_posix() for path in sorted(found)]
+    return sorted(found)
 
 
 def classes(names: Sequence[str]) -> np.ndarray | None:

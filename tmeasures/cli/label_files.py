@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,14 +19,24 @@ NAMES = ("y", "labels", "targets")
 
 _TEXTS = (".csv", ".tsv", ".txt")
 
+_HEADERS = ("class", "file", "filename", "id", "image", "label", "labels", "name", "path", "target")
+"""First lines that are no label, in small letters, if no other line is the same."""
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{,17})(\.[0-9]+)?(e[+-][0-9]+)?")
+"""Not 007, 1_1, 12e4 or what no int64 holds, which are names."""
+
+_PARTS = re.compile(r"\s*[\t,;]\s*|\s+(?=[^\s,;]+$)")
+"""Between file and label: a tab, comma or semicolon, or else the last space."""
+
 
 def read(text: str, count: int, images: Sequence[str] = ()) -> np.ndarray:
     """Labels from a file.
 
     Args:
         text: A .npy, IDX or .npz file, ``file.npz:key``, or a .txt, .csv or .tsv file. Its first
-            line may be a header. Images of a folder are found by path, by name, or by name without
-            ending, lines of other files are left out.
+            line is a header if it is a word over numbers, or a word such as "label". Images of a
+            folder are found by path, by name, or by name without ending, lines of other files are
+            left out.
         count: Number of samples.
         images: Their paths, where the samples are a folder.
 
@@ -81,101 +92,85 @@ def one_each(values: np.ndarray, count: int, text: str) -> np.ndarray:
 
 
 def _of_lines(path: Path, count: int, images: Sequence[str]) -> np.ndarray:
-    lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
-    plain = path.suffix.lower() == ".txt"
-    table = [_halves(line) for line in lines] if plain else _cells(lines)
-    if images and (found := _of_images(table, images, path)):
+    rows, plain = _rows(path), path.suffix.lower() == ".txt"
+    parted = [_PARTS.split(row[0], maxsplit=1) for row in rows] if plain else rows
+    if images and (found := _of_images(parted, images, path)):
         return _values(found)
-    if not plain and (wide := next((row for row in table if len(row) != 1), None)):
+    if wide := next((row for row in rows if len(row) != 1), None):
         files = ", or 'file,label' for the images of a folder" if images else ""
         raise ArgumentError(
             f"--labels {str(path)!r} has lines of {len(wide)} columns, such as {','.join(wide)!r}; "
             f"give one label in each line{files}"
         )
-    column = lines if plain else [row[0] for row in table]
-    return _values(column[1:] if len(column) == count + 1 and _has_header(column) else column)
+    column = [row[0] for row in rows]
+    return _values(column[1:] if _has_header(column) else column)
 
 
-def _text(path: Path) -> str:
+def _rows(path: Path) -> list[list[str]]:
+    """The cells of each line; of a .txt file the line itself."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ArgumentError(
             f"--labels {str(path)!r} is no text in UTF-8; save it as such"
         ) from error
-
-
-def _halves(line: str) -> list[str]:
-    """A line parted at its first tab, comma or semicolon, or else at its last space."""
-    for mark in "\t,;":
-        if mark in line:
-            return [part.strip() for part in line.split(mark, 1)]
-    return line.rsplit(maxsplit=1)
-
-
-def _cells(lines: Sequence[str]) -> list[list[str]]:
-    """Rows of a table whose first line says what stands between columns."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if path.suffix.lower() == ".txt":
+        return [[line] for line in lines]
+    # The sniffers of csv and pandas take letters for marks where there is one column.
     mark = next((mark for mark in "\t;" if lines and mark in lines[0]), ",")
     return [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=mark)]
 
 
 def _has_header(column: Sequence[str]) -> bool:
-    """Whether the first entry is unlike the others: a word over numbers, or a word of its own."""
-    if all(map(_is_number, column[1:])):
-        return not _is_number(column[0])
-    return column[0] not in column[1:]
+    """Whether the first entry names the others: a word over numbers, or one of a few words."""
+    if len(column) < 2:
+        return False
+    first, rest = column[0], column[1:]
+    over_numbers = first[:1].isalpha() and all(map(_NUMBER.fullmatch, rest))
+    return over_numbers or (first.lower() in _HEADERS and first not in rest)
 
 
 def _of_images(
-    table: Iterable[Sequence[str]], images: Sequence[str], path: Path
+    rows: Iterable[Sequence[str]], images: Sequence[str], path: Path
 ) -> list[str] | None:
     """A label for each image, from rows of file and label; None if no row names an image."""
-    places = _places(images)
-    labels: dict[int, str] = {}
-    for row in table:
+    known = _by_name(images)
+    labels: dict[str, str] = {}
+    for row in rows:
         file = PurePosixPath(row[0].replace("\\", "/"))
-        place = next((places[k] for k in (str(file), file.name) if k in places), None)
-        if place is None or len(row) == 1:
+        image = known.get(str(file)) or known.get(file.name)
+        if image is None or len(row) == 1:
             continue
-        if len(row) > 2 or labels.setdefault(place, row[1]) != row[1]:
+        if len(row) > 2 or labels.setdefault(image, row[1]) != row[1]:
             found = f"{len(row)} columns" if len(row) > 2 else f"two labels for {row[0]!r}"
             raise ArgumentError(
                 f"--labels {str(path)!r} has {found}; give one line 'file,label' for each image"
             )
     if not labels:
         return None
-    if lacking := [name for i, name in enumerate(images) if i not in labels]:
+    if lacking := [image for image in images if image not in labels]:
         raise ArgumentError(
             f"--labels {str(path)!r} has no label for {len(lacking)} of the {len(images)} images, "
             f"such as {lacking[0]!r}; give one line 'file,label' for each"
         )
-    return [labels[i] for i in range(len(images))]
+    return [labels[image] for image in images]
 
 
-def _places(images: Sequence[str]) -> dict[str, int]:
-    """Where each image stands, by its path, and by its name and stem if no other has the same."""
-    places: dict[str, int] = {}
-    shorter: list[Callable[[PurePosixPath], str]] = [lambda p: p.stem, lambda p: p.name, str]
-    for short in shorter:
-        keys = [short(PurePosixPath(image)) for image in images]
-        counts = Counter(keys)
-        places |= {key: i for i, key in enumerate(keys) if counts[key] == 1}
-    return places
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _by_name(images: Sequence[str]) -> dict[str, str]:
+    """The images by stem and by name, where no other has the same, and by path."""
+    found: dict[str, str] = {}
+    for names in zip(*((p.stem, p.name, str(p)) for p in map(PurePosixPath, images)), strict=True):
+        counts = Counter(names)
+        found |= {n: image for n, image in zip(names, images, strict=True) if counts[n] == 1}
+    return found
 
 
 def _values(column: Sequence[str]) -> np.ndarray:
-    """Whole numbers, numbers or strings, whatever all of them are."""
-    for number in (int, float):
-        try:
-            return np.array([number(text) for text in column])
-        except ValueError:
-            pass
-    return np.array(column)
+    """Numbers if all are written as such and no two become one; else the strings themselves."""
+    texts = np.array(column)
+    if not all(map(_NUMBER.fullmatch, column)):
+        return texts
+    whole = not any(mark in text for text in column for mark in ".e")
+    numbers = texts.astype(np.int64 if whole else np.float64)
+    return numbers if len(set(numbers.tolist())) == len(set(column)) else texts

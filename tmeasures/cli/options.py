@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from typer import Option
 
+from tmeasures.cli.normalising import Normalisation
 from tmeasures.cli.references import load, model
 from tmeasures.cli.sets import transformations
-from tmeasures.cli.sources import normalisation, open_samples
+from tmeasures.cli.sources import open_samples
 from tmeasures.errors import ArgumentError
+from tmeasures.hints import whole
 from tmeasures.job import DEFAULT_MEASURES
 
 
@@ -31,6 +34,7 @@ class Channels(StrEnum):
 
     first = "first"
     last = "last"
+    none = "none"
 
 
 def listed(text: str | None) -> list[str] | None:
@@ -55,12 +59,19 @@ class Network:
         Option(metavar="FILE", help="A state dict: .safetensors, or what torch.save wrote."),
     ] = None
     device: Annotated[
-        str | None, Option(metavar="NAME", help="Where to run, such as cuda; the CPU if left out.")
+        str | None,
+        Option(metavar="NAME", help="Where to run, such as cuda; if left out, where the model is."),
     ] = None
 
-    def load(self, seed: int) -> Any:
-        """The model with its weights; what it draws at random is the same in every run."""
-        torch.manual_seed(seed)
+    def load(self, seed: int | None) -> Any:
+        """The model with its weights; what it draws at random is the same in every run.
+
+        The global generators stay seeded: the process is the command's own.
+        """
+        drawn = np.random.SeedSequence(seed or 0).generate_state(3).tolist()
+        random.seed(drawn[0])
+        np.random.seed(drawn[1])  # noqa: NPY002
+        torch.manual_seed(drawn[2])
         return model(self.model, self.weights)
 
 
@@ -78,15 +89,36 @@ class Selection:
     activations: Annotated[
         Activations, Option(help="Every unit, or maps averaged over space first.")
     ] = Activations.unit
+    layout: Annotated[
+        list[str] | None,
+        Option(
+            metavar="PATTERN=DIMS",
+            help='Dims of layers whose type does not tell them, such as "mix*=channel,y,x"; may be '
+            "given again.",
+        ),
+    ] = None
 
     def arguments(self) -> dict[str, Any]:
         """Those of `tmeasures.measure`."""
-        return {"layers": listed(self.layers), "activations": self.activations.value}
+        layout = {}
+        for text in self.layout or ():
+            pattern, equals, dims = text.rpartition("=")
+            if not equals or not listed(dims):
+                raise ArgumentError(
+                    f"--layout {text!r} names no dims: write a pattern of layers and their dims, "
+                    f"such as 'mix*=channel,y,x'"
+                )
+            layout[pattern] = listed(dims)
+        return {
+            "layers": listed(self.layers),
+            "activations": self.activations.value,
+            "layout": layout or None,
+        }
 
 
 @dataclass
-class Inputs:
-    """The samples, and what happens to them before the network."""
+class Samples:
+    """The samples."""
 
     samples: Annotated[
         str,
@@ -100,8 +132,8 @@ class Inputs:
         str | None,
         Option(
             metavar="PATH|KEY",
-            help="Labels: a .npy, IDX, .txt or .csv file, or a key of the .npz; by default those "
-            "in it, or the subfolders.",
+            help="Labels, kept in the result and shown beside samples: a .npy, IDX, .txt or .csv "
+            "file, or a key of the .npz; by default those in it, or the subfolders.",
         ),
     ] = None
     limit: Annotated[
@@ -112,13 +144,38 @@ class Inputs:
     ] = None
     grey: Annotated[bool, Option("--grey", help="Read a folder's images in one channel.")] = False
     channels: Annotated[
-        Channels | None, Option(help="Which axis of an image array holds the channels.")
+        Channels | None,
+        Option(help="Which axis of an image array holds the channels; none: it has no such axis."),
     ] = None
+    workers: Annotated[int, Option(metavar="N", help="Processes that read a folder.")] = 0
+    seed: Annotated[
+        int | None,
+        Option(metavar="N", help="Of the order of samples, of draws, of weights; 0 if left out."),
+    ] = None
+
+    def open(self) -> tuple[Any, Any, int]:
+        """The samples, their labels, and how many to take."""
+        limit = None if self.limit is None else whole("--limit", self.limit)
+        if self.seed is not None and whole("--seed", self.seed, 0) >= 2**63:
+            raise ArgumentError(f"--seed {self.seed} is too large: give one below 2**63")
+        found, labels = open_samples(
+            self.samples,
+            labels=self.labels,
+            resize=self.resize,
+            grey=self.grey,
+            channels=None if self.channels is None else self.channels.value,
+            workers=self.workers,
+        )
+        return found, labels, len(found) if limit is None else min(limit, len(found))
+
+
+@dataclass
+class Preparation:
+    """What happens to the transformed samples before the network."""
+
     mean: Annotated[
         str | None,
-        Option(
-            metavar="NUMBERS", help="Subtracted after the transformation, such as .485,.456,.406."
-        ),
+        Option(metavar="NUMBERS", help="Subtracted after the transformation: .485,.456,.406."),
     ] = None
     std: Annotated[
         str | None, Option(metavar="NUMBERS", help="Divided by, after --mean is subtracted.")
@@ -131,35 +188,13 @@ class Inputs:
             "--std.",
         ),
     ] = None
-    workers: Annotated[int, Option(metavar="N", help="Processes that read a folder.")] = 0
-    seed: Annotated[
-        int, Option(metavar="N", help="Of all that is random: the order, draws, weights.")
-    ] = 0
 
-    def open(self) -> tuple[Any, dict[str, Any]]:
-        """The samples, and the arguments of `tmeasures.measure` that go with them."""
-        channels = None if self.channels is None else self.channels.value
-        samples, labels = open_samples(
-            self.samples,
-            labels=self.labels,
-            resize=self.resize,
-            grey=self.grey,
-            channels=channels,
-            workers=self.workers,
-        )
-        return samples, {
-            "labels": labels,
-            "n_samples": None if self.limit is None else min(self.limit, len(samples)),
-            "preprocess": self._preprocess,
-            "seed": self.seed,
-        }
-
-    @cached_property
-    def _preprocess(self) -> Callable[[Any], Any] | None:
+    def function(self) -> Callable[[Any], Any] | None:
+        """The argument ``preprocess`` of `tmeasures.measure`."""
+        normalising = self.mean is not None or self.std is not None
         if self.preprocess is None:
-            given = self.mean is not None or self.std is not None
-            return normalisation(self.mean or "0", self.std or "1") if given else None
-        if self.mean is not None or self.std is not None:
+            return Normalisation(self.mean or "0", self.std or "1") if normalising else None
+        if normalising:
             raise ArgumentError(
                 "--preprocess is given beside --mean or --std: normalise in the function, or "
                 "leave it out"
@@ -178,7 +213,7 @@ class Transformed:
             metavar="SET",
             help="rotation:16 (so many angles), rotation:-10,0,10 (these), scale, scale:.5,1,2, "
             "translation:1,2,4, flip, combined, a product such as rotation:8*scale, or "
-            "package:factory.",
+            "package.module:name or file.py:name.",
         ),
     ]
 
@@ -216,13 +251,16 @@ class Question:
 def gather(
     network: Network,
     selection: Selection,
-    inputs: Inputs,
+    samples: Samples,
+    preparation: Preparation,
     transformed: Transformed,
     question: Question,
 ) -> tuple[tuple[Any, Any, Any], dict[str, Any]]:
     """The arguments of `tmeasures.measure`: by position, and by name."""
-    # What costs nothing to check comes before files that are opened.
+    # What costs little to check comes before files that are opened.
     chosen = transformed.set()
     arguments = selection.arguments() | question.arguments() | {"device": network.device}
-    samples, more = inputs.open()
-    return (network.load(inputs.seed), samples, chosen), arguments | more
+    arguments["preprocess"] = preparation.function()
+    found, labels, count = samples.open()
+    arguments |= {"labels": labels, "n_samples": count, "seed": samples.seed or 0}
+    return (network.load(samples.seed), found, chosen), arguments

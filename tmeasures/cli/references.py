@@ -216,6 +216,8 @@ def _import_failed(source: str, what: str, error: BaseException) -> ArgumentErro
         advice = "put what a script does under if __name__ == '__main__'"
     elif isinstance(error, ModuleNotFoundError):
         advice = f"install {(error.name or '').partition('.')[0]!r}, or mend the import"
+    elif isinstance(error, ImportError) and "relative import" in str(error):
+        advice = "name it as package.module:name, started in the folder that holds the package"
     else:
         advice = "mend it there"
     return ArgumentError(

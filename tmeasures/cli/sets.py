@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import reduce
 from operator import mul
-from typing import Any
+
+from torch import nn
 
 from tmeasures.cli.references import load, make, needs
-from tmeasures.errors import ArgumentError
-from tmeasures.hints import called, near
+from tmeasures.errors import ArgumentError, TransformationError
+from tmeasures.hints import near
+from tmeasures.job import as_set
 from tmeasures.transformations import (
     Transformation,
     TransformationSet,
@@ -20,7 +22,6 @@ from tmeasures.transformations import (
     scalings,
     translations,
 )
-from tmeasures.transformations import transformations as of_callables
 
 _WHAT = "--transformations"
 
@@ -35,8 +36,8 @@ def transformations(text: str) -> TransformationSet:
     - ``scale``, or with factors ``scale:.5,1,2``;
     - ``translation``, or with distances in pixels ``translation:1,2,4``;
     - ``flip``, ``combined``, ``identity``;
-    - ``package.module:name`` or ``path/to/file.py:name``, a set, a list of callables, or a function
-      without arguments that returns one.
+    - ``package.module:name`` or ``path/to/file.py:name``, a set, a list of callables or a mapping
+      of names to them, or a function without arguments that returns one.
 
     Names may be plural. What a name alone gives is what ``tm.rotations()`` and the like give.
 
@@ -76,13 +77,14 @@ def _term(term: str) -> TransformationSet:
         return _NAMED[known](term, given)
     # Not `given`: a path on Windows has a colon of its own.
     if colon and term.rpartition(":")[2].strip()[:1].isidentifier():
-        return _as_set(load(term, _WHAT), term)
+        return _referred(term)
     raise ArgumentError(f"{_WHAT} {term!r} is unknown{near(known, _NAMED)}; expected {_FORMS}")
 
 
-def _as_set(found: Any, reference: str) -> TransformationSet:
-    """A set, from what a reference names."""
-    if callable(found) and not isinstance(found, Transformation):
+def _referred(reference: str) -> TransformationSet:
+    """The set that a reference names."""
+    found = load(reference, _WHAT)
+    if callable(found) and not isinstance(found, (Transformation, nn.Module)):
         if needs(found):
             raise ArgumentError(
                 f"{_WHAT} {reference!r} takes arguments, as a single transformation does; expected "
@@ -90,18 +92,10 @@ def _as_set(found: Any, reference: str) -> TransformationSet:
                 "returns a set"
             )
         found = make(found, reference, _WHAT)
-    if isinstance(found, TransformationSet):
-        return found
-    if isinstance(found, Sequence) and found:
-        if all(isinstance(each, Transformation) for each in found):
-            return TransformationSet(f"transformations({len(found)})", found)
-        if all(map(callable, found)):
-            return of_callables(found)
-    what = "an empty list" if found == [] else called(found)
-    raise ArgumentError(
-        f"{_WHAT} {reference!r} gives {what}; expected a set such as tm.rotations(16), a list of "
-        "functions of a batch, or a function without arguments that returns one"
-    )
+    try:
+        return as_set(found)
+    except (ArgumentError, TransformationError) as error:
+        raise ArgumentError(f"{_WHAT} {reference!r}: {error}") from error
 
 
 def _rotation(term: str, given: str) -> TransformationSet:

@@ -1,7 +1,8 @@
-"""``show``, ``heatmap`` and ``plot``: what reads results."""
+"""``show`` and ``heatmap``: what reads results, and the options that pictures share."""
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +11,7 @@ import typer
 
 import tmeasures as tm
 from tmeasures.cli import files, tables
-from tmeasures.cli.commands import command
-from tmeasures.cli.options import Inputs, Network, Transformed, listed
+from tmeasures.cli.options import listed
 from tmeasures.errors import ArgumentError
 
 
@@ -30,25 +30,8 @@ class Scale(StrEnum):
     log = "log"
 
 
-class Depth(StrEnum):
-    """What the axis of depth shows."""
-
-    layer = "layer"
-    percent = "percent"
-
-
-class Statistic(StrEnum):
-    """Of a layer's units."""
-
-    mean = "mean"
-    median = "median"
-
-
-Results = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results.")]
+Results = Annotated[list[Path], typer.Argument(metavar="FILE", help="One or more results.")]
 Result = Annotated[Path, typer.Argument(metavar="FILE", help="A result.")]
-Layer = Annotated[str, typer.Option(metavar="NAME", help="Which layer.")]
-Rows = Annotated[int, typer.Option(metavar="N", help="How many samples.")]
-Columns = Annotated[int, typer.Option(metavar="N", help="How many transformations, at most.")]
 Measure = Annotated[str, typer.Option(metavar="NAME", help="Which measure.")]
 Layers = Annotated[
     str | None, typer.Option(metavar="PATTERNS", help='Only these layers, such as "conv*,fc".')
@@ -56,9 +39,6 @@ Layers = Annotated[
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The picture: .png, .svg or .pdf.")]
 Scaled = Annotated[Scale, typer.Option(help="Of the values.")]
 Title = Annotated[str | None, typer.Option(metavar="TEXT", help="In place of the usual title.")]
-
-
-plot = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Draw other pictures.")
 
 
 def show(
@@ -87,18 +67,18 @@ def show(
     if csv and json:
         raise ArgumentError("both --csv and --json are given: choose one")
     tree = tm.open(file)
-    if by is By.layer:
-        frame = tables.summary(tree, measure, listed(layers))
+    brief = by is By.layer and measure is None and not (csv or json)
+    if brief:
+        frame = tables.short(tree, listed(layers))
     else:
-        frame = tm.to_frame(
-            tree, measure, layers=listed(layers), by="channel" if by is By.channel else "unit"
-        )
+        frame = tm.to_frame(tree, measure, layers=listed(layers), by=by.value)
     if json:
         print(tables.as_json(tree, frame))
     elif csv:
-        print(frame.to_csv(index=False), end="")
+        frame.to_csv(sys.stdout, index=False, lineterminator="\n")
     else:
-        print(f"{tables.overview(tree)}\n\n{tables.text(frame)}")
+        legend = f"{tables.LEGEND}\n" if brief else ""
+        print(f"{tables.overview(tree)}\n\n{legend}{tables.text(frame)}")
         if len(frame) > tables.ROWS:
             print(f"({len(frame):,} rows; --csv and --json print all of them)")
 
@@ -109,7 +89,7 @@ def heatmap(
     measure: Measure = "NV",
     layers: Layers = None,
     scale: Scaled = Scale.linear,
-    limit: Annotated[
+    upper: Annotated[
         float | None, typer.Option(metavar="VALUE", help="Upper end of the colours.")
     ] = None,
     sort: Annotated[bool, typer.Option("--sort", help="Sort the cells of each layer.")] = False,
@@ -127,204 +107,21 @@ def heatmap(
     """
     files.picture(out)
     figure = tm.plots.heatmap(
-        _opened(results),
+        opened(results),
         measure,
         layers=listed(layers),
         scale=scale.value,
-        limit=limit,
+        limit=upper,
         sort=sort,
         title=title,
     )
     files.write(figure, out)
 
 
-@command(plot)
-def lines(
-    results: Results,
-    out: Out,
-    measure: Measure = "NV",
-    layers: Layers = None,
-    statistic: Annotated[
-        Statistic, typer.Option(help="Mean and standard deviation, or median and quartiles.")
-    ] = Statistic.mean,
-    depth: Annotated[
-        Depth, typer.Option(help="Names of layers, or per cent for unlike networks.")
-    ] = Depth.layer,
-    scale: Scaled = Scale.linear,
-    dashed: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Results drawn dashed, such as plain.")
-    ] = None,
-    title: Title = None,
-) -> None:
-    r"""A measure against depth: a line for each result.
-
-    Example, with what the demo wrote:
-        tmeasures plot lines tmeasures-demo/plain.nc tmeasures-demo/augmented.nc --dashed plain \
-            --statistic median --out lines.png
-    """
-    files.picture(out)
-    figure = tm.plots.layer_lines(
-        _opened(results),
-        measure,
-        layers=listed(layers),
-        statistic=statistic.value,
-        depth=depth.value,
-        scale=scale.value,
-        dashed=listed(dashed) or (),
-        title=title,
-    )
-    files.write(figure, out)
-
-
-@command(plot)
-def histograms(
-    result: Result,
-    out: Out,
-    measure: Measure = "NV",
-    layers: Layers = None,
-    bins: Annotated[int, typer.Option(metavar="N", help="Of each histogram.")] = 40,
-    scale: Scaled = Scale.linear,
-    title: Title = None,
-) -> None:
-    """A histogram for each layer.
-
-    Example, with what the demo wrote:
-        tmeasures plot histograms tmeasures-demo/plain.nc --scale log --out histograms.png
-    """
-    files.picture(out)
-    figure = tm.plots.histograms(
-        tm.open(result),
-        measure,
-        layers=listed(layers),
-        bins=bins,
-        scale=scale.value,
-        title=title,
-    )
-    files.write(figure, out)
-
-
-@command(plot)
-def scatter(
-    result: Result,
-    x: Annotated[str, typer.Option(metavar="NAME", help="Measure along the horizontal axis.")],
-    y: Annotated[str, typer.Option(metavar="NAME", help="Measure along the vertical axis.")],
-    out: Out,
-    layers: Layers = None,
-    scale: Scaled = Scale.linear,
-    title: Title = None,
-) -> None:
-    r"""One measure against another, a dot per unit.
-
-    A dot is an activation, or the mean over a feature map.
-
-    Example, with what the demo wrote:
-        tmeasures plot scatter tmeasures-demo/plain.nc --x SV --y TV --scale log --out scatter.png
-    """
-    files.picture(out)
-    figure = tm.plots.scatter(
-        tm.open(result), x, y, layers=listed(layers), scale=scale.value, title=title
-    )
-    files.write(figure, out)
-
-
-@command(plot)
-def maps(
-    result: Result,
-    layer: Layer,
-    out: Out,
-    measure: Measure = "NV",
-    scale: Scaled = Scale.linear,
-    title: Title = None,
-) -> None:
-    """The feature maps of one layer, location by location.
-
-    Example, with what the demo wrote:
-        tmeasures plot maps tmeasures-demo/plain.nc --layer conv5 --out conv5.png
-    """
-    files.picture(out)
-    figure = tm.plots.maps(tm.open(result), layer, measure, scale=scale.value, title=title)
-    files.write(figure, out)
-
-
-@command(plot)
-def samples(
-    inputs: Inputs,
-    transformed: Transformed,
-    out: Out,
-    rows: Rows = 4,
-    columns: Columns = 16,
-    title: Title = None,
-) -> None:
-    r"""The inputs under the transformations.
-
-    As the network gets them, before --mean, --std or --preprocess.
-
-    Example, with what the demo wrote:
-        tmeasures plot samples --samples tmeasures-demo/digits.npz --transformations rotation:8 \
-            --out digits.png
-    """
-    files.picture(out)
-    chosen = transformed.set()
-    found, arguments = inputs.open()
-    figure = tm.plots.sample_grid(
-        found,
-        chosen,
-        n_samples=rows,
-        n_transformations=columns,
-        labels=arguments["labels"],
-        seed=arguments["seed"],
-        title=title,
-    )
-    files.write(figure, out)
-
-
-@command(plot)
-def features(
-    result: Result,
-    layer: Layer,
-    network: Network,
-    inputs: Inputs,
-    transformed: Transformed,
-    out: Out,
-    measure: Measure = "NV",
-    number: Annotated[int, typer.Option(metavar="N", help="Maps at each end.")] = 3,
-    rows: Rows = 3,
-    columns: Columns = 16,
-    title: Title = None,
-) -> None:
-    r"""The most and the least invariant feature maps.
-
-    Of one layer, for a few inputs under the transformations, each with its value.
-
-    Example, with what the demo wrote:
-        tmeasures plot features tmeasures-demo/augmented.nc --layer conv5 --rows 2 \
-            --model tmeasures.demo:network --weights tmeasures-demo/augmented.pt \
-            --samples tmeasures-demo/digits.npz --transformations rotation:8 --out maps.png
-    """
-    files.picture(out)
-    chosen, tree = transformed.set(), tm.open(result)
-    found, arguments = inputs.open()
-    figure = tm.plots.feature_maps(
-        network.load(inputs.seed),
-        found,
-        chosen,
-        tree,
-        layer,
-        measure,
-        n_maps=number,
-        n_samples=rows,
-        n_transformations=columns,
-        labels=arguments["labels"],
-        preprocess=arguments["preprocess"],
-        seed=arguments["seed"],
-        device=network.device,
-        title=title,
-    )
-    files.write(figure, out)
-
-
-def _opened(paths: list[Path]) -> dict[str, Any]:
+def opened(paths: list[Path]) -> dict[str, Any]:
     """Results by the name of their files; by their paths where names are alike."""
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
+        raise ArgumentError(f"{str(twice)!r} is given twice: give each result once")
     names = [path.stem for path in paths]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]

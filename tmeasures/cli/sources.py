@@ -1,8 +1,7 @@
-"""Samples and labels from the paths that the command line gets, and their normalisation."""
+"""Samples and labels from the paths that the command line gets."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader
 from tmeasures.arrays import rows
 from tmeasures.cli import array_files, images, label_files
 from tmeasures.cli.paths import existing
-from tmeasures.errors import ArgumentError, SampleError, warn
+from tmeasures.errors import ArgumentError, SampleError
 from tmeasures.hints import near, whole
 
 _NAMES = ("x", "images", "samples")
@@ -48,7 +47,7 @@ def open_samples(
 
     Arrays stay on disk where they can (.npy, IDX) and images are read as they are needed. Images
     have the axes ``(sample, channel, y, x)``: arrays ``(sample, y, x)`` get a channel axis if they
-    are uint8 or come from an IDX file, others of three axes are left as they are.
+    are uint8 or come from an IDX file, others of three axes only where ``channels`` says so.
 
     Args:
         path: A .npy file; a .npz file, ``file.npz:key`` for one of its arrays (without a key the
@@ -60,7 +59,8 @@ def open_samples(
             of a folder, the names of the subfolders where all images lie in such.
         resize: ``"64"``, or ``"48x64"`` for height and width.
         grey: Read a folder's images in one channel, not in three.
-        channels: Where arrays of four axes have their channels, ``"first"`` or ``"last"``.
+        channels: Where arrays of four axes have their channels, ``"first"`` or ``"last"``;
+            ``"none"``: the array has the axes ``(sample, y, x)``.
         workers: Processes that read a folder; arrays are read in this one.
 
     Returns:
@@ -154,11 +154,15 @@ def _with_channels(
 ) -> np.ndarray:
     """A view with the axes (sample, channel, y, x), where the array holds images."""
     shape = array.shape
-    if channels is not None and array.ndim != 4:
+    wanted = 3 if channels == "none" else 4
+    if channels is not None and array.ndim != wanted:
+        advice = "say --channels none for (sample, y, x)" if array.ndim == 3 else "leave it out"
         raise ArgumentError(
-            f"--channels is for arrays of 4 axes, and --samples {path!r} has shape {shape}; leave "
-            "it out"
+            f"--channels {channels} is for arrays of {wanted} axes, and --samples {path!r} has "
+            f"shape {shape}; {advice}"
         )
+    if channels == "none":
+        return array[:, None]
     if channels == "last":
         return np.moveaxis(array, -1, 1)
     if array.ndim == 4 and channels is None and shape[3] in _COLOURS and shape[1] not in _COLOURS:
@@ -170,7 +174,8 @@ def _with_channels(
         if shape[2] in _COLOURS and not image:
             raise SampleError(
                 f"--samples {path!r} has shape {shape}, as if it were one image, expected "
-                "(sample, y, x) or (sample, channel, y, x); save it with an axis of samples"
+                "(sample, y, x) or (sample, channel, y, x); save it with an axis of samples, or "
+                "say --channels none if this is right"
             )
         return array[:, None]
     return array
@@ -226,87 +231,3 @@ def _instead(path: Path) -> str:
     if ending in (".zip", ".tar", ".gz", ".tgz"):
         return f"{_FORMS}: unpack the archive first"
     return _FORMS
-
-
-class Normalisation:
-    """``(x - mean) / std`` of a batch ``(batch, channel, *space)``; made by `normalisation`."""
-
-    def __init__(self, mean: str, std: str) -> None:
-        self._warned = False
-        self._given = f"--mean {mean} --std {std}"
-        self._mean, self._std = _numbers(mean, "--mean"), _numbers(std, "--std")
-        if min(self._std) <= 0:
-            raise ArgumentError(f"--std {std!r} is not positive; give numbers above 0")
-        if 1 != len(self._mean) != len(self._std) != 1:
-            raise ArgumentError(
-                f"--mean has {len(self._mean)} numbers and --std {len(self._std)}; give as many of "
-                "each, one or one for each channel"
-            )
-
-    def __call__(self, batch: Tensor) -> Tensor:
-        """The normalised batch.
-
-        Raises:
-            ArgumentError: It has another number of channels.
-
-        Warns:
-            TMeasuresWarning: Once, if the means are those of pixels up to 255 and the inputs go
-                up to 1.
-        """
-        channels = max(len(self._mean), len(self._std))
-        if channels > 1 and (batch.ndim < 2 or batch.shape[1] != channels):
-            raise ArgumentError(
-                f"{self._given} are for {channels} channels, and inputs have shape "
-                f"{tuple(batch.shape[1:])}; give one number, or one for each channel"
-            )
-        if max(self._mean) > 1 and not self._warned and batch.amax() <= 1:
-            self._warned = True
-            warn(
-                f"{self._given} have a mean above 1, and the inputs go up to 1, as uint8 images do "
-                "after a division by 255; divide mean and std by 255 too"
-            )
-        axes = (-1, *[1] * (batch.ndim - 2))
-        dtype = batch.dtype if batch.is_floating_point() else torch.float32
-        mean, std = (
-            torch.tensor(numbers, dtype=dtype, device=batch.device).reshape(axes)
-            for numbers in (self._mean, self._std)
-        )
-        return (batch - mean) / std
-
-    def __repr__(self) -> str:
-        """The options that gave it."""
-        return self._given
-
-
-def normalisation(mean: str, std: str) -> Normalisation:
-    """The function of a batch that subtracts a mean and divides by a standard deviation.
-
-    Args:
-        mean: One number, or one for each channel: ``"0.485,0.456,0.406"``. Of what the network
-            gets, which for uint8 images are values from 0 to 1.
-        std: Likewise, above 0.
-
-    Raises:
-        ArgumentError: They are no finite numbers, of unlike lengths, or a std is not positive.
-
-    Example:
-        >>> normalise = normalisation("0.5", "0.25")
-        >>> normalise(torch.tensor([[[0.0, 0.5, 1.0]]]))
-        tensor([[[-2.,  0.,  2.]]])
-        >>> normalise
-        --mean 0.5 --std 0.25
-    """
-    return Normalisation(mean, std)
-
-
-def _numbers(text: str, what: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [math.nan]
-    if not all(map(math.isfinite, numbers)):
-        raise ArgumentError(
-            f"{what} {text!r} is not one or more finite numbers; give one, or one for each "
-            "channel with commas between, such as 0.485,0.456,0.406"
-        )
-    return numbers

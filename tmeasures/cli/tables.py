@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import tmeasures as tm
 from tmeasures.results import attribute
-from tmeasures.summaries import STATISTICS, choose, layers_of, measured
+from tmeasures.summaries import layers_of, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,10 +19,13 @@ if TYPE_CHECKING:
 _SHOWN = {"value": "median", "p": "median", "decision": "share"}
 """The one statistic of a measure that the short table shows, by kind."""
 
+LEGEND = "medians over finite units, dead ones included; of decisions the share that is true"
+"""What the numbers of the short table are."""
+
 ROWS = 200
 """The most rows that a table for people has."""
 
-_LEFT = ("layer", "kind", "measure", "status")
+_LEFT = ("layer", "kind", "dims", "measure", "status")
 """Columns of text."""
 
 
@@ -43,27 +48,21 @@ def overview(tree: xr.DataTree) -> str:
     return "\n".join(lines)
 
 
-def summary(
-    tree: xr.DataTree, measure: str | None = None, layers: list[str] | None = None
-) -> pd.DataFrame:
-    """One row per layer: the statistics of one measure, or one of each.
-
-    Without a measure, columns of infinite and NaN units are shown where there are any.
-    """
-    kinds = _kinds(tree)
-    frame = tm.summary(tree).to_dataframe().reset_index()
-    chosen = choose(layers_of(tree), measure or next(iter(kinds)), layers)
-    frame = frame[frame["layer"].isin(chosen)]
-    if measure is None:
-        columns = [f"{name}_{_SHOWN[kind]}" for name, kind in kinds.items()]
-        values = [name for name, kind in kinds.items() if kind == "value"]
-        columns += [f"{name}_dead" for name in values[:1]]
-        flaws = [f"{name}_{flaw}" for name in values for flaw in ("infinite", "nan")]
-        columns += [column for column in flaws if frame[column].any()]
-    else:
-        columns = [f"{measure}_{name}" for name in STATISTICS if f"{measure}_{name}" in frame]
-    leading = [column for column in frame if "_" not in column]
-    return frame[[*leading, "n_units", *columns]]
+def short(tree: xr.DataTree, layers: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row per layer: one statistic of each measure, and what units are no good where any is."""
+    frame = tm.to_frame(tree, layers=layers, by="layer")
+    kinds = {
+        name: data[name].attrs["kind"]
+        for data in layers_of(tree).values()
+        for name in measured(data)
+    }
+    shown = {f"{name}_{_SHOWN[kind]}": name for name, kind in kinds.items()}
+    values = [name for name, kind in kinds.items() if kind == "value"]
+    shown |= {f"{name}_dead": "dead" for name in values[:1]}
+    flaws = [f"{name}_{flaw}" for name in values for flaw in ("infinite", "nan")]
+    shown |= {column: column for column in flaws if frame[column].any()}
+    places = [column for column in frame if str(column) in ("layer", "kind", *_leading(tree))]
+    return frame[[*places, "n_units", *shown]].rename(columns={"n_units": "units"} | shown)
 
 
 def text(frame: pd.DataFrame) -> str:
@@ -78,24 +77,14 @@ def text(frame: pd.DataFrame) -> str:
 def as_json(tree: xr.DataTree, frame: pd.DataFrame) -> str:
     """The root attributes and the rows; NaN is null, infinite ones are the text ``"inf"``."""
     attributes = {str(name): attribute(tree, str(name)) for name in tree.attrs}
-    rows = [
-        {name: _plain(value) for name, value in row.items()}
-        for row in frame.astype(object).to_dict("records")
-    ]
-    return json.dumps({"attributes": attributes, "rows": rows}, indent=1)
+    plain = frame.copy()
+    for name in plain.select_dtypes("float"):
+        infinite = np.isinf(plain[name])
+        if infinite.any():
+            plain[name] = plain[name].astype(object).mask(infinite, plain[name].map(str))
+    rows = plain.to_json(orient="records", double_precision=15)
+    return f'{{"attributes": {json.dumps(attributes)}, "rows": {rows}}}'
 
 
-def _plain(value: Any) -> str | int | float | None:
-    """What JSON can hold."""
-    if isinstance(value, float) and math.isinf(value):
-        return str(value)
-    return value if isinstance(value, str | int | float) and value == value else None
-
-
-def _kinds(tree: xr.DataTree) -> dict[str, str]:
-    """Kind of each measure, by name, in the order of the results."""
-    return {
-        name: data[name].attrs["kind"]
-        for data in layers_of(tree).values()
-        for name in measured(data)
-    }
+def _leading(tree: xr.DataTree) -> list[str]:
+    return [str(dim) for dim in tm.summary(tree).dims if dim != "layer"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tmeasures.errors import ArgumentError, ResultError
+from tmeasures.errors import ArgumentError
 from tmeasures.fields import DEAD, NOT_FINITE
-from tmeasures.plots.common import label
+from tmeasures.plots.common import label, require_one_value_per_unit
 from tmeasures.plots.text import fitted
 from tmeasures.summaries import per_channel
 
@@ -87,12 +87,7 @@ class Scale:
 
 def units(data: xr.Dataset, measure: str) -> Cells:
     """A layer's cells, of the shape of its units."""
-    leading = [str(dim) for dim in data[measure].dims if dim not in data["status"].dims]
-    if leading:
-        raise ResultError(
-            f"{measure} has the dim {leading[0]!r} beside those of the units: pick one of it, "
-            f"such as tree.isel({leading[0]}=0)"
-        )
+    require_one_value_per_unit(data, measure)
     bits = data["status"].to_numpy()
     values = data[measure].to_numpy().astype(np.float64)
     if data[measure].attrs["kind"] == "decision":
@@ -138,12 +133,18 @@ def both_ends(
 def axis_ends(
     layers: Sequence[Cells], attributes: Mapping[str, Any], scale: str
 ) -> tuple[float, float]:
-    """As `both_ends`, for an axis: a fence below as well where that is not at 0."""
+    """As `both_ends`, for an axis: a fence below as well where that is not at 0.
+
+    Most of every layer is inside: its middle half, of a logarithmic axis 80 %.
+    """
     low, high = both_ends(layers, attributes, scale, None)
+    alive = _drawable(layers, scale)
+    share = 0.25
     if scale == "log":
-        fence = math.exp(-_fence(-np.log(values) for values in _drawable(layers, scale)))
-        low = fence if fence < high else low
-    return low, high
+        fence = math.exp(-_fence(-np.log(values) for values in alive))
+        low, share = fence if fence < high else low, 0.1
+    low = min(low, *(float(np.quantile(values, share)) for values in alive))
+    return low, max(high, *(float(np.quantile(values, 1 - share)) for values in alive))
 
 
 def _drawable(layers: Sequence[Cells], scale: str) -> list[np.ndarray]:
@@ -205,7 +206,8 @@ def colour_bar(
         aspect=5 * figure.get_figheight(),
         pad=0.02,
     )
-    bar.set_label(fitted(label(attributes), 0.7 * figure.get_figheight(), 9), fontsize=9)
+    text = fitted(label(attributes), 0.7 * figure.get_figheight(), 9)
+    bar.set_label(text, fontsize=9, parse_math=False)
     bar.ax.tick_params(labelsize=8)
     if scale.log:
         log_ticks(bar.ax.yaxis, scale.low, scale.high)

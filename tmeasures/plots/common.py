@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tmeasures.errors import ArgumentError
+from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.results import attribute
 
 if TYPE_CHECKING:
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
 
 Trees: TypeAlias = "xr.DataTree | Mapping[str, xr.DataTree] | Iterable[xr.DataTree]"
 """One result or several, as the pictures take them."""
+
+_OF_FILES = ("pdf.", "ps.", "savefig.", "svg.")
+_OF_LOOKS = ("savefig.edgecolor", "savefig.facecolor", "savefig.transparent")
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Matplotlib's own style instead of the user's; how files are written stays the user's."""
+    from matplotlib import rc_context, rcParams, style
+
+    kept = {
+        key: rcParams[key] for key in rcParams if key.startswith(_OF_FILES) and key not in _OF_LOOKS
+    }
+    with style.context("default"), rc_context(kept):
+        yield
 
 
 def named(trees: Trees) -> dict[str, xr.DataTree]:
@@ -79,6 +95,16 @@ def check_scale(scale: str) -> None:
     """Whether it is one that the pictures know."""
     if scale not in ("linear", "log"):
         raise ArgumentError(f"scale={scale!r} is not a scale: use 'linear' or 'log'")
+
+
+def require_one_value_per_unit(data: xr.Dataset, measure: str) -> None:
+    """Whether a measure of a layer has no dims beside those of the units."""
+    leading = [str(dim) for dim in data[measure].dims if dim not in data["status"].dims]
+    if leading:
+        raise ResultError(
+            f"{measure} has the dim {leading[0]!r} beside those of the units: pick one of it, "
+            f"such as tree.isel({leading[0]}=0)"
+        )
 
 
 def label(attributes: Mapping[str, Any]) -> str:

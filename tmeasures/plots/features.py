@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from tmeasures.capture import Layer, Network
-from tmeasures.errors import ArgumentError, ResultError
+from tmeasures.errors import ArgumentError, ResultError, warn
 from tmeasures.fields import DEAD
 from tmeasures.hints import nearest, whole
 from tmeasures.inputs import Feed, transformed_key
 from tmeasures.job import feed_for, probe
-from tmeasures.plots.common import default_title
+from tmeasures.plots.common import default_title, require_one_value_per_unit
 from tmeasures.plots.grid import Row, as_lines, draw, ends_of, inputs_as_rows
 from tmeasures.plots.samples import cells_of, first_tile, out_of, row_names, thinned
 from tmeasures.results import attribute
@@ -122,6 +122,9 @@ def feature_maps(
         ResultError: The tree is no result, has no such layer or measure, was made from a network of
             other channels, or no channel has a value.
 
+    Warns:
+        TMeasuresWarning: The network has other weights than the one that was measured.
+
     Note:
         Cost: a forward pass for each sample and transformation that is shown.
 
@@ -155,26 +158,18 @@ def feature_maps(
     if seed is None:
         seed = attribute(tree, "seed") if "seed" in tree.attrs else 0
     feed = feed_for(network, samples, transformations, keep, input, labels, None, seed)
-    probe(network, feed)
+    _probe(network, feed, tree)
     shown = thinned(feed.transformations, columns)
     key = feed.input or transformed_key(feed.first, input, True)
     tile = first_tile(replace(feed, transformations=shown), count)
     maps = _maps(network, tile, layer, ranking)
-    items = cells_of(seen[0], key, tile)
-    series = maps.ndim == 4 if items.ndim == 4 else as_lines(items.shape[2:])
-    inputs, note = inputs_as_rows(items, row_names(tile), series)
-    rows = [
-        row
-        for i, first in enumerate(inputs)
-        for row in (replace(first, above=_BETWEEN if i else 0), *_block(maps, i, ranking, measure))
-    ]
-    how = "lines" if maps.ndim == 4 else "dark to light"
-    notes = [
-        note,
-        f"maps: {how}, each channel from its least to its largest activation shown",
-        *ranking.left_out,
-        _shown(tree, feed, len(tile.samples), len(shown)),
-    ]
+    if tree.attrs.get("parameters") not in (None, "null", network.fingerprint):
+        warn(
+            f"the network has other weights than the {attribute(tree, 'model')} that was measured, "
+            f"so the maps are not those that the values are of; give it the weights of the result"
+        )
+    rows, note = _rows(cells_of(seen[0], key, tile), maps, row_names(tile), ranking, measure)
+    notes = [note, *ranking.left_out, _shown(tree, feed, len(tile.samples), len(shown))]
     text = default_title(tree, f"{measure} of the maps of {layer}") if title is None else title
     return draw(rows, shown.names, title=text, note="; ".join(notes))
 
@@ -193,11 +188,7 @@ def _rank(tree: xr.DataTree, layer: str, measure: str, most: int) -> _Ranking:
             f"layer {layer!r} has the dims {', '.join(map(str, data['status'].dims))} and so no "
             f"maps: {_ADVICE}"
         )
-    if leading := [str(dim) for dim in values.dims if dim != "channel"]:
-        raise ResultError(
-            f"{measure} has the dim {leading[0]!r} beside those of the units: pick one of it, such "
-            f"as tree.isel({leading[0]}=0)"
-        )
+    require_one_value_per_unit(reduced, measure)
     numbers = values.to_numpy().astype(np.float64)
     dead = (status.to_numpy() & DEAD) != 0
     unknown = np.isnan(numbers) & ~dead
@@ -212,6 +203,20 @@ def _rank(tree: xr.DataTree, layer: str, measure: str, most: int) -> _Ranking:
     counts = {"dead": int(dead.sum()), "NaN": int(unknown.sum())}
     out = [f"{n} {what} channels left out" for what, n in counts.items() if n]
     return _Ranking(alive[:count], alive[max(count, len(alive) - count) :], numbers, out)
+
+
+def _probe(network: Network, feed: Feed, tree: xr.DataTree) -> None:
+    """Finds the layers of the result in the network."""
+    try:
+        probe(network, feed)
+    except ArgumentError as error:
+        for name in layers_of(tree):
+            if str(error).startswith(f"layers pattern {name!r} "):
+                raise ResultError(
+                    f"the network has no layer {name!r} of the result: give the network that was "
+                    f"measured"
+                ) from None
+        raise
 
 
 def _maps(network: Network, tile: Tile[Inputs], layer: str, ranking: _Ranking) -> np.ndarray:
@@ -240,6 +245,25 @@ def _maps(network: Network, tile: Tile[Inputs], layer: str, ranking: _Ranking) -
         network.forward(tile.values, receive)
     maps: np.ndarray = torch.unflatten(kept[0], 1, (len(tile.samples), -1)).numpy()
     return maps
+
+
+def _rows(
+    items: np.ndarray, maps: np.ndarray, names: list[str], ranking: _Ranking, measure: str
+) -> tuple[list[Row], str]:
+    """The rows of all samples, and a note on how values are shown."""
+    over_time = maps.ndim == 4
+    series = over_time if items.ndim == 4 else as_lines(items.shape[2:])
+    inputs, note = inputs_as_rows(items, names, series)
+    rows = [
+        row
+        for i, first in enumerate(inputs)
+        for row in (replace(first, above=_BETWEEN if i else 0), *_block(maps, i, ranking, measure))
+    ]
+    how = "lines" if over_time else "dark to light"
+    return (
+        rows,
+        f"{note}; maps: {how}, each channel from its least to its largest activation shown",
+    )
 
 
 def _block(maps: np.ndarray, i: int, ranking: _Ranking, measure: str) -> list[Row]:

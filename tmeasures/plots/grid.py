@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tmeasures.errors import ArgumentError, SampleError
+from tmeasures.plots.common import own_style
 from tmeasures.plots.text import LINE, POINTS, fitted, height_of, width_of
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Row:
         return min(_TALLEST, float(y / x))
 
 
+@own_style()
 def draw(rows: Sequence[Row], headings: Sequence[str], *, title: str, note: str) -> Figure:
     """The rows under the headings of their columns, a title above and a note below.
 
@@ -115,8 +117,9 @@ def draw(rows: Sequence[Row], headings: Sequence[str], *, title: str, note: str)
         tick.set_color(row.tint)
     axes.tick_params(length=0, pad=0.5 * _MARGIN * POINTS)
     axes.spines[:].set_visible(False)
-    figure.suptitle(title, fontsize=_TITLE, y=1 - _MARGIN / height, va="top")
-    figure.text(0.5, _MARGIN / height, note, fontsize=_SIZE, color="0.3", ha="center", va="bottom")
+    figure.suptitle(title, fontsize=_TITLE, y=1 - _MARGIN / height, va="top", parse_math=False)
+    foot: dict[str, Any] = {"color": "0.3", "ha": "center", "va": "bottom"}
+    figure.text(0.5, _MARGIN / height, note, fontsize=_SIZE, parse_math=False, **foot)
     return figure
 
 
@@ -195,6 +198,7 @@ def _mark(axes: Axes, rows: Sequence[Row], tops: Sequence[float], cell: float, x
                 va="center",
                 ha="left",
                 linespacing=1.1,
+                parse_math=False,
             )
         start = i + 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from tmeasures.plots.colours import (
     legend,
     make_scale,
 )
-from tmeasures.plots.common import Trees, check_scale, named, titles
+from tmeasures.plots.common import Trees, check_scale, named, own_style, titles
 from tmeasures.plots.text import fitted, shortened, width_of
 from tmeasures.summaries import choose, layers_of
 
@@ -54,6 +54,7 @@ class _Panel:
         return [f"{name} ({c.values.size:,})" for name, c in zip(names, cells, strict=True)]
 
 
+@own_style()
 def heatmap(
     trees: Trees,
     measure: str = "NV",
@@ -138,7 +139,8 @@ def heatmap(
     colour_bar(figure, axes, cells, colours, attributes)
     legend(figure, cells, colours.high)
     text = suptitle if title is None else title
-    figure.suptitle(fitted(text, 0.95 * figure.get_figwidth(), 10), fontsize=10)
+    text = fitted(text, 0.95 * figure.get_figwidth(), 10)
+    figure.suptitle(text, fontsize=10, parse_math=False)
     return figure
 
 
@@ -205,10 +207,12 @@ def _arrange(figure: Figure, panels: Sequence[_Panel], sort: bool) -> list[Axes]
         with_names, with_rows = axes, axes[:1]
     for panel_axes, panel, width in zip(axes, panels, widths, strict=True):
         panel_axes.set(xticks=[], yticks=[])
-        panel_axes.set_title(fitted(panel.title, width, 9), fontsize=9, loc="left")
+        text = fitted(panel.title, width, 9)
+        panel_axes.set_title(text, fontsize=9, loc="left", parse_math=False)
     for panel_axes in with_names:
         group = labels[axes.index(panel_axes)]
-        panel_axes.set_xticks(range(len(group)), group, rotation=90, fontsize=_NAME)
+        style: dict[str, Any] = {"rotation": 90, "fontsize": _NAME, "parse_math": False}
+        panel_axes.set_xticks(range(len(group)), group, **style)
         panel_axes.set_xlabel("layer (cells)", fontsize=9)
     rows = "cells by value, least at the bottom" if sort else "units, maps averaged over space"
     for panel_axes in with_rows:

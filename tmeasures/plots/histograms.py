@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tmeasures.errors import ArgumentError
+from tmeasures.hints import whole
 from tmeasures.plots.colours import Cells, axis_ends, log_ticks, units
-from tmeasures.plots.common import check_scale, default_title, label, only
+from tmeasures.plots.common import check_scale, default_title, label, only, own_style
 from tmeasures.plots.text import LINE, fitted
 from tmeasures.summaries import choose, layers_of
 
@@ -30,6 +30,7 @@ _NAME, _NOTE = 7, 6
 """Points of the name of a layer and of the counts below it."""
 
 
+@own_style()
 def histograms(
     tree: xr.DataTree,
     measure: str = "NV",
@@ -79,8 +80,7 @@ def histograms(
     from tmeasures.plots.picture import Picture
 
     check_scale(scale)
-    if not isinstance(bins, int | np.integer) or bins < 1:
-        raise ArgumentError(f"bins={bins!r} is not a number of bins: give at least 1")
+    bins = whole("bins", bins)
     result = only(tree)
     chosen = choose(layers_of(result), measure, layers)
     attributes = next(iter(chosen.values()))[measure].attrs
@@ -98,11 +98,11 @@ def histograms(
         _draw(panel, each, edges)
         _name(panel, layer, _note(each, low, high), wide)
     _finish(axes, len(cells), columns, (low, high), scale)
-    figure.supxlabel(
-        f"{label(attributes)}\n{fitted(_KEY, 0.95 * figure.get_figwidth(), 8)}", fontsize=8
-    )
+    key = f"{label(attributes)}\n{fitted(_KEY, 0.95 * figure.get_figwidth(), 8)}"
+    figure.supxlabel(key, fontsize=8, parse_math=False)
     text = default_title(result, measure) if title is None else title
-    figure.suptitle(fitted(text, 0.95 * figure.get_figwidth(), 10), fontsize=10)
+    text = fitted(text, 0.95 * figure.get_figwidth(), 10)
+    figure.suptitle(text, fontsize=10, parse_math=False)
     return figure
 
 
@@ -120,7 +120,7 @@ def _name(axes: Axes, layer: str, note: str, width: float) -> None:
     note = fitted(note, width, _NOTE)
     name = fitted(layer.replace(".", ". "), width, _NAME, lines=3).replace(". ", ".")
     room = LINE * _NOTE * len(note.splitlines()) + 2
-    axes.set_title(name, loc="left", fontsize=_NAME, pad=room + 3.5)
+    axes.set_title(name, loc="left", fontsize=_NAME, pad=room + 3.5, parse_math=False)
     axes.annotate(
         note,
         (0, 1),

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tmeasures.errors import ArgumentError, ResultError
-from tmeasures.plots.common import Trees, check_scale, label, named, titles
+from tmeasures.plots.common import (
+    Trees,
+    check_scale,
+    label,
+    named,
+    own_style,
+    require_one_value_per_unit,
+    titles,
+)
 from tmeasures.plots.text import fitted, height_of, shortened, width_of
 from tmeasures.summaries import choose, layers_of, summary
 
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
+    from matplotlib.lines import Line2D
 
 # Okabe and Ito (2008), without the yellow, which is faint on white: colours that people with
 # protanopia, deuteranopia and tritanopia tell apart.
@@ -34,6 +42,9 @@ _SLOT = 0.16
 _WIDEST = 14.0
 """Inches of the axis beyond which not every layer is named."""
 
+_MANY = 0.1
+"""Share of dead units above which a layer's marker is hollow."""
+
 _LEGEND: dict[str, Any] = {
     "borderaxespad": 0,
     "fontsize": 8,
@@ -46,8 +57,9 @@ _LEGEND: dict[str, Any] = {
 class _Line:
     """What one tree draws.
 
-    ``lower`` and ``upper`` are the ends of the band, None where there is none; ``means`` says what
-    is drawn, in words, and ``left_out`` what is not.
+    ``lower`` and ``upper`` are the ends of the band, None where there is none; ``dead`` the share
+    of each layer's units that are; ``means`` says what is drawn, in words, and ``left_out`` what is
+    not.
     """
 
     layers: list[str]
@@ -55,6 +67,7 @@ class _Line:
     centre: np.ndarray
     lower: np.ndarray | None
     upper: np.ndarray | None
+    dead: np.ndarray
     means: str
     label: str
     left_out: str
@@ -64,6 +77,7 @@ class _Line:
         return [line for line in (self.centre, self.lower, self.upper) if line is not None]
 
 
+@own_style()
 def layer_lines(
     trees: Trees,
     measure: str = "NV",
@@ -81,9 +95,10 @@ def layer_lines(
     standard deviation up and down (``statistic="median"``: from the lower to the upper quartile).
     They are those of `tmeasures.summary`, so units weigh alike; give `tmeasures.channels` of a
     result to have feature maps weigh alike. Units that are infinite or NaN are left out, and the
-    picture says how many. p-values have their median and quartiles whatever the statistic,
-    decisions the share that is true, without a band. Where a few units dominate the mean, draw the
-    median, or on a logarithmic scale.
+    picture says how many. Dead units are finite (NV: 1, TV: 0), so the point of a layer with many
+    of them says little: its marker is hollow where they are over a tenth. p-values have their
+    median and quartiles whatever the statistic, decisions the share that is true, without a band.
+    Where a few units dominate the mean, draw the median, or on a logarithmic scale.
 
     A band ends at 0 where no unit is negative. On a linear scale a band that would flatten the
     lines (over three times as high as all points) leaves the picture; on a logarithmic one it ends
@@ -128,6 +143,37 @@ def layer_lines(
     """
     from tmeasures.plots.picture import Picture
 
+    _check(statistic, depth, scale)
+    results = named(trees)
+    broken = _dashed(dashed, results)
+    lines = {name: _line(tree, measure, layers, statistic) for name, tree in results.items()}
+    if depth == "layer":
+        _require_alike(lines)
+
+    first = next(iter(lines.values()))
+    shared, own = titles(results, measure)
+    keys = [_key(*pair) for pair in zip(own, lines.values(), strict=True)] if any(own) else []
+    ticks = shortened(first.layers) if depth == "layer" else None
+    wide, tall, beside = _size(ticks, keys)
+    figure = Picture(figsize=(wide + 1 + beside, tall), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    _limits(axes, list(lines.values()), scale)
+    drawn = []
+    for i, (name, line) in enumerate(lines.items()):
+        x = np.arange(len(line.layers)) if depth == "layer" else line.depth
+        style = "--" if name in broken else "-"
+        drawn.append(_draw(axes, i, line, x, _step(len(x), wide), style))
+    _name_axes(axes, list(lines.values()), measure, ticks, _step(len(ticks or []), wide))
+    if keys:
+        _legend(axes, drawn, keys)
+    elif first.left_out:
+        axes.set_xlabel(f"{axes.get_xlabel()}\n(units left out: {first.left_out})", fontsize=9)
+    text = fitted(shared if title is None else title, wide + 0.8 + beside, 10)
+    figure.suptitle(text, fontsize=10, parse_math=False)
+    return figure
+
+
+def _check(statistic: str, depth: str, scale: str) -> None:
     for name, given, known in (
         ("statistic", statistic, ("mean", "median")),
         ("depth", depth, ("layer", "percent")),
@@ -135,40 +181,26 @@ def layer_lines(
         if given not in known:
             raise ArgumentError(f"{name}={given!r} is unknown: use {known[0]!r} or {known[1]!r}")
     check_scale(scale)
-    results = named(trees)
-    broken = {dashed} if isinstance(dashed, str) else set(dashed)
-    if strangers := sorted(broken - results.keys()):
+
+
+def _dashed(dashed: str | Collection[str], results: Collection[str]) -> set[str]:
+    """Names of the results that are drawn dashed."""
+    names = {dashed} if isinstance(dashed, str) else set(dashed)
+    if strangers := sorted(names.difference(results)):
         raise ArgumentError(
             f"dashed names {strangers[0]!r}, and the results are {', '.join(results)}: use these"
         )
-    lines = {name: _line(tree, measure, layers, statistic) for name, tree in results.items()}
-    if depth == "layer":
-        _require_alike(lines)
+    return names
 
-    first = next(iter(lines.values()))
-    wide = max(4.6, min(_WIDEST, _SLOT * len(first.layers))) if depth == "layer" else 5.6
-    shared, own = titles(results, measure)
-    keys = [_key(*pair) for pair in zip(own, lines.values(), strict=True)]
-    key = 0.8 + max(width_of(text, 8) for text in keys) if any(own) else 0
-    ticks = shortened(first.layers) if depth == "layer" else None
+
+def _size(ticks: Sequence[str] | None, keys: Sequence[str]) -> tuple[float, float, float]:
+    """Inches: how wide the axes are, how high the figure is, and how wide the legend is."""
+    wide = 5.6 if ticks is None else max(4.6, min(_WIDEST, _SLOT * len(ticks)))
     tall = 4.3 + max(width_of(tick, 8) for tick in ticks or [""])
-    if key:
-        tall = max(tall, 0.8 + sum(height_of(text, 8) + 0.07 for text in keys))
-    figure = Picture(figsize=(wide + 1 + key, tall), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    _limits(axes, list(lines.values()), scale)
-    for i, (name, line) in enumerate(lines.items()):
-        x = np.arange(len(line.layers)) if depth == "layer" else line.depth
-        style = "--" if name in broken else "-"
-        _draw(axes, i, keys[i], line, x, _step(len(x), wide), style)
-    _name_axes(axes, list(lines.values()), measure, ticks, _step(len(ticks or []), wide))
-    if key:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), **_LEGEND)
-    elif first.left_out:
-        axes.set_xlabel(f"{axes.get_xlabel()}\n(units left out: {first.left_out})", fontsize=9)
-    text = shared if title is None else title
-    figure.suptitle(fitted(text, wide + 0.8 + key, 10), fontsize=10)
-    return figure
+    if not keys:
+        return wide, tall, 0
+    tall = max(tall, 0.8 + sum(height_of(key, 8) + 0.07 for key in keys))
+    return wide, tall, 0.8 + max(width_of(key, 8) for key in keys)
 
 
 def _line(
@@ -176,6 +208,8 @@ def _line(
 ) -> _Line:
     everything = layers_of(tree)
     chosen = choose(everything, measure, patterns)
+    for data in chosen.values():
+        require_one_value_per_unit(data, measure)
     names = list(chosen)
     variable = next(iter(chosen.values()))[measure]
     kind = variable.attrs["kind"]
@@ -191,12 +225,6 @@ def _line(
         lower, upper = (centre + sign * table[f"{measure}_std"] for sign in (-1, 1))
         if all(not bool((data[measure] < 0).any()) for data in chosen.values()):
             lower = lower.clip(min=0)
-    if centre.ndim > 1:
-        leading = str(centre.dims[1])
-        raise ResultError(
-            f"{measure} has the dim {leading!r} beside those of the units: pick one of it, such "
-            f"as tree.isel({leading}=0)"
-        )
     places = list(everything)
     depth = [100 * places.index(name) / max(len(places) - 1, 1) for name in names]
     return _Line(
@@ -205,6 +233,7 @@ def _line(
         centre.to_numpy(),
         None if lower is None else lower.to_numpy(),
         None if upper is None else upper.to_numpy(),
+        (table[f"{measure}_dead"] / table.n_units).to_numpy() if kind == "value" else np.zeros(1),
         means,
         variable.attrs["long_name"] if kind == "decision" else label(variable.attrs),
         _left_out(table, measure),
@@ -276,7 +305,7 @@ def _limits(axes: Axes, lines: Sequence[_Line], scale: str) -> None:
         axes.set_ylim(low - (room if low < 0 else room / 2), high + room)
 
 
-def _draw(axes: Axes, i: int, name: str, line: _Line, x: np.ndarray, step: int, style: str) -> None:
+def _draw(axes: Axes, i: int, line: _Line, x: np.ndarray, step: int, style: str) -> Line2D:
     """The line with a marker at every so many points, and the band."""
     colour = LINES[i % len(LINES)]
     log = axes.get_yscale() == "log"
@@ -289,7 +318,7 @@ def _draw(axes: Axes, i: int, name: str, line: _Line, x: np.ndarray, step: int, 
             axes.plot(x, end, color=colour, alpha=0.45, linewidth=0.6)
         # Where both neighbours are missing the band has no width.
         axes.vlines(x[lone], lower[lone], line.upper[lone], color=colour, alpha=0.45, linewidth=0.6)
-    axes.plot(
+    (drawn,) = axes.plot(
         x,
         np.where(line.centre > 0, line.centre, np.nan) if log else line.centre,
         style,
@@ -300,8 +329,27 @@ def _draw(axes: Axes, i: int, name: str, line: _Line, x: np.ndarray, step: int, 
         markeredgecolor="white",
         markeredgewidth=0.5,
         linewidth=1.4,
-        label=name,
     )
+    hollow = np.broadcast_to(line.dead > _MANY, x.shape)
+    if hollow.any():
+        axes.plot(
+            x[hollow],
+            line.centre[hollow],
+            MARKERS[i % len(MARKERS)],
+            color=colour,
+            markerfacecolor="white",
+            markersize=4.5,
+        )
+    return drawn
+
+
+def _legend(axes: Axes, lines: Sequence[Line2D], keys: Sequence[str]) -> None:
+    # Matplotlib 3.8 leaves out labels that begin with an underscore; texts may.
+    legend = axes.legend(
+        lines, ["key"] * len(keys), loc="upper left", bbox_to_anchor=(1.01, 1), **_LEGEND
+    )
+    for text, key in zip(legend.get_texts(), keys, strict=True):
+        text.set(text=key, parse_math=False)
 
 
 def _name_axes(
@@ -312,14 +360,17 @@ def _name_axes(
     if ticks is not None:
         below = "layer"
         places = np.arange(0, len(ticks), step)
-        axes.set_xticks(places, [ticks[i] for i in places], rotation=90)
+        axes.set_xticks(places, [ticks[i] for i in places], rotation=90, parse_math=False)
         axes.set_xticks(np.arange(len(ticks)), minor=True)
         axes.set_xlim(-0.6, len(ticks) - 0.4)
+    if any((line.dead > _MANY).any() for line in lines):
+        below += f"; hollow: over {_MANY:.0%} of the units are dead".replace("%", " %")
     axes.set_xlabel(below, fontsize=9)
     labels = {line.label for line in lines}
     means = dict.fromkeys(line.means for line in lines)
     what = labels.pop() if len(labels) == 1 else measure
-    axes.set_ylabel(fitted(f"{what}\n{', '.join(means)}", 3.2, 9), fontsize=9)
+    text = fitted(f"{what}\n{', '.join(means)}", 3.2, 9)
+    axes.set_ylabel(text, fontsize=9, parse_math=False)
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -20,7 +20,7 @@ from tmeasures.plots.colours import (
     make_scale,
     units,
 )
-from tmeasures.plots.common import check_scale, default_title, only
+from tmeasures.plots.common import check_scale, default_title, only, own_style
 from tmeasures.plots.text import fitted
 from tmeasures.summaries import SPATIAL, choose, layers_of
 
@@ -39,6 +39,7 @@ _ALONG = (*SPATIAL, "token")
 """Dims that run to the right where a layer has two."""
 
 
+@own_style()
 def maps(
     tree: xr.DataTree,
     layer: str,
@@ -102,13 +103,14 @@ def maps(
     figure = Picture(dpi=120, layout="constrained")
     axes = (_grid if len(space) == 2 else _image)(figure, shown, chosen, colours)
     if len(space) == 1:
-        axes.set_xlabel(space[0], fontsize=9)
-        axes.set_ylabel(rows, fontsize=9)
+        axes.set_xlabel(space[0], fontsize=9, parse_math=False)
+        axes.set_ylabel(rows, fontsize=9, parse_math=False)
     colour_bar(figure, [axes], [shown], colours, attributes)
     legend(figure, [shown], colours.high)
     if title is None:
         title = f"{default_title(result, f'{measure} in {layer}')}\n{_count(ordered, chosen)}"
-    figure.suptitle(fitted(title, 0.95 * figure.get_figwidth(), 10), fontsize=10)
+    title = fitted(title, 0.95 * figure.get_figwidth(), 10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 

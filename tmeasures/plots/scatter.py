@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tmeasures.errors import ResultError
 from tmeasures.plots.colours import Cells, channels, log_ticks
-from tmeasures.plots.common import check_scale, default_title, label, only
+from tmeasures.plots.common import check_scale, default_title, label, only, own_style
 from tmeasures.plots.text import fitted, shortened, width_of
 from tmeasures.summaries import choose, layers_of
 
@@ -28,6 +28,7 @@ _NAMES = 30
 """Names of layers that fit beside the bar."""
 
 
+@own_style()
 def scatter(
     tree: xr.DataTree,
     x: str,
@@ -89,8 +90,8 @@ def scatter(
     if n := sum(dots.shape[1] for dots in kept):
         _dots(axes, kept, colours, min(max(150 / n**0.5, 1.2), 5))
     axes.set(xscale=scale, yscale=scale)
-    axes.set_xlabel(label(first[x].attrs), fontsize=9)
-    axes.set_ylabel(label(first[y].attrs), fontsize=9)
+    axes.set_xlabel(label(first[x].attrs), fontsize=9, parse_math=False)
+    axes.set_ylabel(label(first[y].attrs), fontsize=9, parse_math=False)
     axes.tick_params(labelsize=8)
     if scale == "log":
         log_ticks(axes.xaxis, *axes.get_xlim())
@@ -102,7 +103,8 @@ def scatter(
     figure.supxlabel(fitted(note, 6.5, 8), fontsize=8, color="0.3")
     _layer_bar(figure, axes, names, colours)
     text = default_title(result, f"{y} against {x}") if title is None else title
-    figure.suptitle(fitted(text, 0.95 * figure.get_figwidth(), 10), fontsize=10)
+    text = fitted(text, 0.95 * figure.get_figwidth(), 10)
+    figure.suptitle(text, fontsize=10, parse_math=False)
     return figure
 
 
@@ -185,7 +187,8 @@ def _layer_bar(figure: Figure, axes: Axes, names: Sequence[str], colours: np.nda
         ScalarMappable(norm, ListedColormap(colours)), ax=axes, pad=0.02, aspect=30
     )
     step = -(-n // _NAMES)
-    bar.set_ticks(list(range(0, n, step)), labels=names[::step], fontsize=_NAME)
+    style: dict[str, Any] = {"fontsize": _NAME, "parse_math": False}
+    bar.set_ticks(list(range(0, n, step)), labels=names[::step], **style)
     bar.ax.minorticks_off()
     bar.ax.invert_yaxis()
     bar.ax.tick_params(length=2)
