@@ -43,12 +43,12 @@ def draw(name, network, trees, samples, transformations, layer):
     shown = (network, samples, transformations, tree, layer)
     pictures = {
         "heatmap": tm.plots.heatmap(trees, "NV", sort=len(trees) == 1),
-        "lines": tm.plots.layer_lines(trees, "NV", statistic="median"),
+        "lines": tm.plots.lines(trees, "NV", statistic="median"),
         "histograms": tm.plots.histograms(tree, "NV", scale="log"),
         "scatter": tm.plots.scatter(tree, "SV", "TV", scale="log"),
         "maps": tm.plots.maps(tree, layer, "NV"),
-        "samples": tm.plots.sample_grid(samples, transformations, n_samples=3),
-        "features": tm.plots.feature_maps(*shown, n_maps=2, n_samples=1),
+        "samples": tm.plots.samples(samples, transformations, n_samples=3),
+        "features": tm.plots.features(*shown, n_maps=2, n_samples=1),
     }
     for kind, figure in pictures.items():
         path = HERE / "gallery" / f"{name}_{kind}.png"

@@ -225,7 +225,7 @@ def test_a_users_own_logging_does_not_say_things_twice(there):
 
 def test_features_take_the_seed_of_the_result(there, monkeypatch):
     seen = []
-    monkeypatch.setattr(tm.plots, "feature_maps", lambda *a, **k: seen.append(k) or Figure())
+    monkeypatch.setattr(tm.plots, "features", lambda *a, **k: seen.append(k) or Figure())
     line = (
         "tmeasures plot features tmeasures-demo/plain.nc --layer conv1 --limit 2 --out a.png "
         "--model tmeasures.demo:network --samples tmeasures-demo/digits.npz --transformations flip"

@@ -45,7 +45,7 @@ def tree(network):
 
 
 def draw(network, tree, layer="0", measure="NV", samples=IMAGES, **arguments):
-    return plots.feature_maps(network, samples, ANGLES, tree, layer, measure, **arguments)
+    return plots.features(network, samples, ANGLES, tree, layer, measure, **arguments)
 
 
 def order(count, seed=3):
@@ -164,7 +164,7 @@ def test_mappings_calls_and_patterns():
     }
     model = Masked()
     found = tm.measure(model, samples, ANGLES, measures="NV", **how)
-    figure = plots.feature_maps(model, samples, ANGLES, found, "conv", n_maps=1, **how)
+    figure = plots.features(model, samples, ANGLES, found, "conv", n_maps=1, **how)
     first = order(1, 0)[0]
     assert rows(figure)[0] == f"label {first % 10}\nsample {first}"
     np.testing.assert_allclose(cells(figure)[0], IMAGES[first, 0].numpy())
@@ -187,7 +187,7 @@ def test_maps_over_time_are_lines():
     reverse = tm.transformations([lambda x: x, lambda x: x.flip(-1)], names=["as it is", "back"])
     model = Sensor()
     found = tm.measure(model, samples, reverse, measures="NV")
-    figure = plots.feature_maps(model, samples, reverse, found, "conv", n_maps=1, n_samples=2)
+    figure = plots.features(model, samples, reverse, found, "conv", n_maps=1, n_samples=2)
     axes = figure.axes[0]
     assert not axes.images
     curves = [line for line in axes.lines if len(line.get_ydata()) > 2]
@@ -234,7 +234,7 @@ def test_other_measures_say_what_they_rank_by(network, tree):
 
 def test_many_transformations_are_spread(network, tree):
     many = tm.rotations(64)
-    figure = plots.feature_maps(
+    figure = plots.features(
         network, IMAGES, many, tree, "0", n_maps=1, n_samples=1, n_transformations=3
     )
     names = [name.replace("\n", " ") for name in columns(figure)]

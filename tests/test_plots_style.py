@@ -41,11 +41,11 @@ def tree(network):
 PICTURES = {
     "heatmap": lambda _, tree: plots.heatmap({NAME: tree, "b": tree}, scale="log"),
     "maps": lambda _, tree: plots.maps(tree, NAME),
-    "layer_lines": lambda _, tree: plots.layer_lines({NAME: tree, "b": tree}, scale="log"),
+    "lines": lambda _, tree: plots.lines({NAME: tree, "b": tree}, scale="log"),
     "histograms": lambda _, tree: plots.histograms(tree),
     "scatter": lambda _, tree: plots.scatter(tree, "TV", "NV", scale="log"),
-    "sample_grid": lambda *_: plots.sample_grid(IMAGES, ANGLES, labels=[NAME] * 4),
-    "feature_maps": lambda network, tree: plots.feature_maps(
+    "samples": lambda *_: plots.samples(IMAGES, ANGLES, labels=[NAME] * 4),
+    "features": lambda network, tree: plots.features(
         network, IMAGES, ANGLES, tree, NAME, NAME, n_maps=1, n_samples=1
     ),
 }

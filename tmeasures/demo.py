@@ -352,7 +352,7 @@ def write(trees: Mapping[str, xr.DataTree], folder: Path) -> tuple[Path, ...]:
     title = f"NV of SimpleConv under {m} rotations of {n} digits"
     pictures = {
         "heatmap.png": tm.plots.heatmap(trees, "NV", title=title),
-        "lines.png": tm.plots.layer_lines(trees, "NV", statistic="median", title=title),
+        "lines.png": tm.plots.lines(trees, "NV", statistic="median", title=title),
     }
     for file, figure in pictures.items():
         figure.savefig(folder / file)

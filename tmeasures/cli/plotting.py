@@ -67,7 +67,7 @@ def lines(
             --statistic median --out lines.png
     """
     files.picture(out)
-    figure = tm.plots.layer_lines(
+    figure = tm.plots.lines(
         opened(results),
         measure,
         layers=listed(layers),
@@ -166,7 +166,7 @@ def samples(
     files.picture(out)
     chosen = transformed.set()
     found, labels, count = source.open()
-    figure = tm.plots.sample_grid(
+    figure = tm.plots.samples(
         found,
         chosen,
         n_samples=min(whole("--rows", rows), count),
@@ -205,7 +205,7 @@ def features(
     files.picture(out)
     chosen, tree, preprocess = transformed.set(), tm.open(result), preparation.function()
     found, labels, count = samples.open()
-    figure = tm.plots.feature_maps(
+    figure = tm.plots.features(
         network.load(samples.seed),
         found,
         chosen,

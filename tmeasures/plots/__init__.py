@@ -1,22 +1,22 @@
 """Pictures of results, each a `matplotlib.figure.Figure` of its own: no pyplot, no global state."""
 
 from tmeasures.plots.colours import COLOURS
-from tmeasures.plots.features import feature_maps
+from tmeasures.plots.features import features
 from tmeasures.plots.heatmap import common_limit, heatmap
 from tmeasures.plots.histograms import histograms
-from tmeasures.plots.lines import layer_lines
+from tmeasures.plots.lines import lines
 from tmeasures.plots.maps import maps
-from tmeasures.plots.samples import sample_grid
+from tmeasures.plots.samples import samples
 from tmeasures.plots.scatter import scatter
 
 __all__ = [
     "COLOURS",
     "common_limit",
-    "feature_maps",
+    "features",
     "heatmap",
     "histograms",
-    "layer_lines",
+    "lines",
     "maps",
-    "sample_grid",
+    "samples",
     "scatter",
 ]

@@ -58,7 +58,7 @@ class _Ranking:
         return [*self.smallest, *self.largest]
 
 
-def feature_maps(
+def features(
     model: Any,
     samples: Any,
     transformations: TransformationSet | Iterable[Callable[..., Any]] | None,
@@ -133,7 +133,7 @@ def feature_maps(
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ELU())
         >>> images, angles = torch.rand(8, 1, 9, 9), tm.rotations(4)
         >>> tree = tm.measure(network, images, angles, measures="NV")
-        >>> figure = tm.plots.feature_maps(network, images, angles, tree, "1", n_maps=1)
+        >>> figure = tm.plots.features(network, images, angles, tree, "1", n_maps=1)
         >>> len(figure.axes[0].images)  # 3 samples, 4 angles, the input and two maps
         36
     """

@@ -78,7 +78,7 @@ class _Line:
 
 
 @own_style()
-def layer_lines(
+def lines(
     trees: Trees,
     measure: str = "NV",
     *,
@@ -137,7 +137,7 @@ def layer_lines(
         ...     name: tm.measure(network, images, angles, measures="NV")
         ...     for name, network in networks.items()
         ... }
-        >>> figure = tm.plots.layer_lines(trees, "NV", dashed="5")
+        >>> figure = tm.plots.lines(trees, "NV", dashed="5")
         >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         ['3', '5']
     """

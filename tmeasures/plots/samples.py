@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def sample_grid(
+def samples(
     samples: Any,
     transformations: TransformationSet | Iterable[Callable[..., Any]] | None = None,
     *,
@@ -70,7 +70,7 @@ def sample_grid(
     Example:
         >>> import torch, tmeasures as tm
         >>> images, digits = torch.rand(20, 1, 9, 9), torch.arange(20) % 10
-        >>> figure = tm.plots.sample_grid((images, digits), tm.rotations(4), n_samples=2)
+        >>> figure = tm.plots.samples((images, digits), tm.rotations(4), n_samples=2)
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['label 4\nsample 4', 'label 9\nsample 19']
     """
