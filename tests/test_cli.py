@@ -274,6 +274,7 @@ def test_layers_lists_what_is_left_out(there):
         ("tmeasures show tmeasures-demo/plain.nc --measure NW", ["'NW'", "NV"]),
         ("tmeasures show tmeasures-demo/plain.nc --layers cnv1", ["'cnv1'", "conv1"]),
         ("tmeasures show tmeasures-demo/plain.nc --csv --json", ["choose one"]),
+        (f"{MEASURE} --out own.png", ["'own.png'", ".nc"]),
         (f"{MEASURE} --out nowhere/own.nc", ["there is no folder", "nowhere"]),
         (f"{MEASURE} --out tmeasures-demo", ["it is a folder"]),
         (f"{MEASURE} --out own.nc --heatmap own.docx", [".docx", ".png"]),

@@ -32,10 +32,10 @@ def test_a_result_replaces_a_file_by_a_new_one_in_its_folder(locked):
     Path("kept").mkdir()
     Path("kept/old.nc").touch()
     locked("kept/old.nc")
-    assert files.checked(Path("kept/old.nc")) == Path("kept/old.nc")
+    assert files.result(Path("kept/old.nc")) == Path("kept/old.nc")
     locked("kept")
-    refused(files.checked, "kept/old.nc")
-    refused(files.checked, "kept/new.nc")
+    refused(files.result, "kept/old.nc")
+    refused(files.result, "kept/new.nc")
 
 
 def test_a_result_goes_where_a_link_leads(locked):
@@ -43,12 +43,12 @@ def test_a_result_goes_where_a_link_leads(locked):
     Path("kept/old.nc").touch()
     Path("link.nc").symlink_to("kept/old.nc")
     locked("kept")
-    refused(files.checked, "link.nc")
+    refused(files.result, "link.nc")
     locked(".")
-    assert files.checked(Path("link.nc")) == Path("link.nc")
+    assert files.result(Path("link.nc")) == Path("link.nc")
     Path("astray.nc").symlink_to("gone/new.nc")
     with pytest.raises(ArgumentError, match=r"there is no folder '.*gone'"):
-        files.checked(Path("astray.nc"))
+        files.result(Path("astray.nc"))
 
 
 def test_a_picture_is_written_into_the_file_that_is_there(locked):

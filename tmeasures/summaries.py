@@ -323,11 +323,12 @@ def _column_attributes(variable: xr.DataArray, statistic: str) -> dict[str, str]
 
 
 def _mean_over(variable: xr.DataArray, status: xr.DataArray, space: list[Hashable]) -> xr.DataArray:
-    attributes = variable.attrs | {"long_name": f"{variable.attrs['long_name']}, mean over space"}
+    name = variable.attrs["long_name"]
     if variable.attrs["kind"] == "decision":
         known = variable.where((status & NOT_FINITE) == 0)
-        attributes |= {"kind": "value"}
-        return known.mean(space).assign_attrs(attributes)
+        share = {"kind": "value", "long_name": f"{name}, share of locations"}
+        return known.mean(space).assign_attrs(variable.attrs | share)
+    attributes = variable.attrs | {"long_name": f"{name}, mean over space"}
     finite = _finite(variable)
     mean = variable.where(finite).mean(space, dtype=np.float64)
     infinite = (variable.notnull() & ~finite).any(space) & ~finite.any(space)

@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def checked(path: Path) -> Path:
+def result(path: Path) -> Path:
     """A file that a result can be saved to, or an error that says why not."""
+    if _is_picture(path):
+        raise ArgumentError(
+            f"cannot write {str(path)!r}: its ending is that of a picture and a result is netCDF, "
+            f"use .nc"
+        )
     return _writable(path, replaced=True)
 
 
 def picture(path: Path) -> Path:
     """A file that a picture can be written to, or an error that says why not."""
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    kinds = FigureCanvasBase.get_supported_filetypes()
-    if path.suffix.removeprefix(".").lower() not in kinds:
+    if not _is_picture(path):
         raise ArgumentError(
             f"cannot write {str(path)!r}: its ending names no kind of picture, use .png, .svg or "
             f".pdf"
@@ -39,6 +41,13 @@ def write(figure: Figure, path: Path) -> None:
 def wrote(path: Path) -> None:
     """Say that a file was written."""
     print(f"wrote {path}")
+
+
+def _is_picture(path: Path) -> bool:
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    return path.suffix.removeprefix(".").lower() in kinds
 
 
 def _writable(path: Path, *, replaced: bool) -> Path:

@@ -58,7 +58,7 @@ def measure(
             --samples tmeasures-demo/digits.npz --transformations "rotation:8*scale:.8,1" \
             --measures NV,ANOVA --out turned.nc --heatmap turned.png
     """
-    files.checked(out)
+    files.result(out)
     if heatmap is not None:
         files.picture(heatmap)
     subjects, arguments = gather(network, selection, samples, preparation, transformed, question)
