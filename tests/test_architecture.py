@@ -26,7 +26,7 @@ ROOMS = [
     ["samples"],
     ["transformations"],
     ["naming"],
-    ["options"],
+    ["options", "refusal"],
     ["selection"],
     ["hosts"],
     ["capture"],

@@ -19,7 +19,7 @@ from tmeasures.loading import PROBE, Collated
 
 
 @dataclass(frozen=True, slots=True)
-class Arrays:
+class InMemory:
     """A tensor, an array, or a dictionary of them: rows are gathered by index."""
 
     data: Any

@@ -18,6 +18,7 @@ from tmeasures.errors import ArgumentError, ModelError, TMeasuresError, warn
 from tmeasures.hosts import Arrays, Host, Modules, Run
 from tmeasures.naming import Call, Function, Key, Node, Result, Trace
 from tmeasures.options import Activations, Layers, Layout, Options
+from tmeasures.refusal import Shown, refusal
 from tmeasures.selection import Layer, Selection, Site, select
 from tmeasures.tile import Inputs, length
 
@@ -222,7 +223,7 @@ class Network:
         node = self._host.nodes.get(path)
         module = node.module if node else None
         where = run.where(type(module).__name__ if module else self.name)
-        return hints.refusal(where, module, run.given.get(path), inputs, error)
+        return refusal(where, module, run.given.get(path), inputs, error)
 
 
 class _Tracing(Run):
@@ -234,7 +235,7 @@ class _Tracing(Run):
         self._nodes = nodes
         self._options = options
         self._tensors: dict[int, tuple[weakref.ref[Tensor], int, tuple[Key, str]]] = {}
-        self.given: dict[str, hints.Shown] = {}
+        self.given: dict[str, Shown] = {}
 
     def begin(self, path: str, given: Sequence[object] = ()) -> None:
         callers = {caller for caller, _ in self.running if path in self._nodes[caller].inside}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from tmeasures.arrays import Arrays, checked, equal_lengths, rows, withhold
+from tmeasures.arrays import InMemory, checked, equal_lengths, rows, withhold
 from tmeasures.errors import ArgumentError, SampleError
 from tmeasures.hints import called, whole
 from tmeasures.loading import Collated, Items, Recipe, Stream, UnbatchableError, scalars
@@ -229,7 +229,7 @@ def read(
     ids = np.random.default_rng(seed).permutation(total)[: _limit(total, wanted)]
     if labels is not None and not isinstance(labels, str):
         labels = _label_array(labels, total)
-    source: _Source = Arrays(data, ids) if in_memory else Items(recipe, ids)
+    source: _Source = InMemory(data, ids) if in_memory else Items(recipe, ids)
     return Samples(source, len(ids), ids, labels)
 
 
