@@ -63,7 +63,7 @@ class Problem:
 
 def simple_conv(shape: tuple[int, ...]) -> nn.Module:
     """The SimpleConv of the paper, 32 first filters."""
-    from tmeasures.demo import SimpleConv
+    from tmeasures.simple_conv import SimpleConv
 
     return SimpleConv(filters=32, shape=shape, classes=10)
 

@@ -41,6 +41,7 @@ ROOMS = [
     ["run"],
     ["plots"],
     ["__init__"],
+    ["simple_conv"],
     ["demo"],
     ["cli"],
 ]

@@ -305,41 +305,6 @@ identity 0; fill 0.0>
         return f"<p>{escape(repr(self))}</p><table>{table}</table>"
 
 
-class Identity(Transformation):
-    """The identity; it takes items of any shape and dtype."""
-
-    is_identity = True
-
-    def __init__(self) -> None:
-        super().__init__("identity")
-
-    def inverse(self) -> Identity:
-        """Itself."""
-        return self
-
-    def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
-        return batch
-
-
-def identity() -> TransformationSet:
-    """The set of the identity alone, m = 1: what is measured where no transformations are given.
-
-    Items of any shape pass, token ids unchanged; uint8 becomes float32 / 255 as in every set.
-
-    Example:
-        >>> import torch
-        >>> identity()
-        <identity: 1 transformation; identity 0>
-        >>> identity().apply(torch.arange(3)[:, None])
-        tensor([[[0]],
-        <BLANKLINE>
-                [[1]],
-        <BLANKLINE>
-                [[2]]])
-    """
-    return TransformationSet("identity", [Identity()])
-
-
 class ProductTransformation(Transformation):
     """One transformation, then another.
 
