@@ -175,7 +175,7 @@ def test_show_prints_the_summary(there):
     np.testing.assert_allclose(frame.ANOVA_rejected_share, table.ANOVA_rejected_share)
     read = json.loads(run("tmeasures show tmeasures-demo/plain.nc --measure NV --json").stdout)
     assert read["attributes"]["n_samples"] == tree.attrs["n_samples"]
-    np.testing.assert_allclose([row["NV_q75"] for row in read["rows"]], table.NV_q75, rtol=1e-14)
+    assert [row["NV_q75"] for row in read["rows"]] == table.NV_q75.values.tolist()
     text = run("tmeasures show tmeasures-demo/plain.nc").stdout
     assert all(f"\n{name} " in text for name in table.layer.values)
     assert "SimpleConv under rotations(16)" in text
@@ -202,6 +202,15 @@ def test_json_holds_what_is_not_finite(there):
     tm.save(tree, "infinite.nc")
     (row,) = json.loads(run("tmeasures show infinite.nc --by unit --json").stdout)["rows"]
     assert row["value"] is None
+
+
+def test_json_keeps_every_digit(there):
+    network = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    tree = tm.measure(network, torch.zeros(3, 1), measures="SV")
+    tree["layers/output/SV"].values[:] = 1.2345678901234567e-12
+    tm.save(tree, "tiny.nc")
+    (row,) = json.loads(run("tmeasures show tiny.nc --by unit --json").stdout)["rows"]
+    assert row["value"] == 1.2345678901234567e-12
 
 
 def test_layout_names_dims(there):
@@ -333,6 +342,20 @@ def test_warnings_are_one_line(there):
     assert result.exit_code == 0
     (line,) = result.stderr.splitlines()
     assert line.startswith("tmeasures: warning: ")
+
+
+def test_warnings_name_options(there):
+    (there / "odd.py").write_text(
+        "import torch\n\n\nclass Odd(torch.nn.Module):\n"
+        "    def forward(self, x):\n        return 2 * x.reshape(len(x), 2, 8, 16)\n"
+    )
+    result = run(
+        "tmeasures layers --model odd.py:Odd --samples tmeasures-demo/digits.npz "
+        "--activations pooled"
+    )
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("tmeasures: warning: --activations pooled leaves 1 layer")
+    assert line.endswith("by --layout")
 
 
 def test_verbose_tells_the_plan(there):

@@ -117,7 +117,7 @@ def _spoken(debug: bool) -> Iterator[None]:
 
         def show(message: Any, category: Any, *where: Any, **more: Any) -> None:
             if issubclass(category, TMeasuresWarning):
-                print(f"tmeasures: warning: {message}", file=sys.stderr)
+                print(f"tmeasures: warning: {_translated(str(message))}", file=sys.stderr)
             else:
                 usual(message, category, *where, **more)
 
@@ -155,11 +155,17 @@ def _translated(text: str) -> str:
     text = text.replace("a set such as tm.rotations(16)", "a set such as rotation:16")
     text = re.sub(r", or an object such as tm\.\w+\(.*?\)", "", text)
     names = "|".join(_OPTIONS)
-    return re.sub(
-        rf"(?<![-\w.])({names})=(?:(['\"])(.*?)\2)?",
-        lambda found: f"{_OPTIONS[found[1]]} {found[3] or ''}".rstrip() + ("" if found[3] else " "),
-        text,
-    ).replace("  ", " ")
+    return (
+        re.sub(
+            rf"(?<![-\w.])({names})=(?:(['\"])(.*?)\2)?",
+            lambda found: (
+                f"{_OPTIONS[found[1]]} {found[3] or ''}".rstrip() + ("" if found[3] else " ")
+            ),
+            text,
+        )
+        .replace("  ", " ")
+        .rstrip()
+    )
 
 
 @contextmanager
