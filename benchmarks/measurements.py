@@ -19,7 +19,7 @@ from machine import Peak, other_cpu_seconds
 from problems import Problem, Workload
 
 import tmeasures as tm
-from tmeasures.statistics import KINDS
+from tmeasures.statistics import KINDS, Setup
 from tmeasures.tile import Tile
 
 QUIET = 0.1
@@ -178,11 +178,15 @@ def _kernel(work: Workload, repeats: int) -> tuple[list[float], list[float], int
     for layer in tm.layers(work.model, work.samples[:1], layers=work.problem.layers):
         values = torch.rand(s, t, *layer.shape, generator=random).to(work.device, layer.dtype)
         tile = Tile(range(s), range(t), np.arange(s), None, values)
-        options = {"dtype": layer.dtype, "device": work.device}
-        statistics = [
-            KINDS[name](layer.n_units, m, tile=(s, t), columns=first.columns, **options)
-            for name in first.statistics
-        ]
+        setup = Setup(
+            shape=layer.shape,
+            m=m,
+            tile=(s, t),
+            columns=first.columns,
+            dtype=layer.dtype,
+            device=work.device,
+        )
+        statistics = [KINDS[name](setup) for name in first.statistics]
         folds = [partial(statistic.update, tile) for statistic in statistics]
         for fold in folds:  # the first takes the state's memory
             fold()

@@ -1,20 +1,25 @@
 """The inner loops: numba on the CPU, torch operations on every other device.
 
-A backend is a module with the functions of ``Backend``; all take torch tensors and change the state
-in place, so that a statistic's state has one form everywhere. A tile ``x`` has the shape
-``(outer, s, t, inner)`` and is C-contiguous: s rows (samples) by t columns (transformations) in the
-layer's own memory order; unit ``(o, u)`` stands at ``o * inner + u`` of every state.
+A backend has the functions of ``Backend``; all take torch tensors and change the state in place, so
+that a statistic's state has one form everywhere. A tile ``x`` has the shape ``(outer, s, t, inner)``
+and is C-contiguous: s rows (samples) by t columns (transformations) in the layer's own memory
+order; unit ``(o, u)`` stands at ``o * inner + u`` of every state.
 
-The numba module is imported when a state on the CPU is first updated: loading it costs a second.
+The numba modules are imported when a state on the CPU is first made: loading numba costs a second.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor
+
+_FAMILIES = ("moments", "distances")
+"""A module of each family and backend holds the functions."""
 
 
 class Backend(Protocol):
@@ -67,6 +72,7 @@ class Backend(Protocol):
         means: Tensor,
         largest: Tensor,
         deviations: Tensor,
+        variances: Tensor,
         open_rows: Tensor,
         seen: int,
         m: int,
@@ -81,6 +87,8 @@ class Backend(Protocol):
                 would lose digits), sum and squares of row means about it.
             largest: As in `fused`.
             deviations: ``(unit,)``: sum of the closed rows' standard deviations; or empty.
+            variances: ``(3, unit)``: the first row's variance, sum and squares of the others' about
+                it; or empty.
             open_rows: ``(s, 3, unit)``: as in `fused`, for x only.
             seen: As in `fused`.
             m: As in `fused`.
@@ -92,8 +100,27 @@ class Backend(Protocol):
     ) -> None:
         """Fold a tile into what columns alone give: see `fused`; ``squares`` is ``(t, unit)``."""
 
+    def distances(self, x: Tensor, block: int, within_rows: Tensor, within_blocks: Tensor) -> None:
+        """Fold a tile into sums of the distances ``|a - b|`` of pairs.
+
+        Args:
+            x: The tile; its rows are cut into blocks, the last one may be shorter.
+            block: Rows of a block.
+            within_rows: ``(blocks of the tile, unit)``: grows by the distances of the pairs inside
+                each row, summed over a block's rows; or empty.
+            within_blocks: ``(blocks of the tile, unit)``: grows by the distances of the pairs of
+                rows inside a block, summed over the tile's columns; or empty.
+        """
+
 
 def backend(device: torch.device, name: str | None = None) -> Backend:
     """The kernels for a device, or those named: ``"numba"`` (CPU only) or ``"torch"``."""
-    chosen = name or ("numba" if device.type == "cpu" else "torch")
-    return cast(Backend, import_module(f"{__name__}.{chosen}_moments"))
+    return _joined(name or ("numba" if device.type == "cpu" else "torch"))
+
+
+@cache
+def _joined(name: str) -> Backend:
+    modules = [import_module(f"{__name__}.{name}_{family}") for family in _FAMILIES]
+    functions = [key for key in vars(Backend) if not key.startswith("_")]
+    found = {key: getattr(m, key) for m in modules for key in functions if hasattr(m, key)}
+    return cast(Backend, SimpleNamespace(**found))

@@ -11,23 +11,17 @@ give exactly 0. A block of units belongs to one thread: the number of threads ch
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numba
 import numpy as np
 import torch
 from numba import prange
 from torch import Tensor
 
-from tmeasures.kernels.compile import inner, parallel
+from tmeasures.kernels.compile import call, inner, parallel
 
 # Row sums and 16 columns of state of a block stay in a 1 MB L2 cache, and each row of a tile is
 # read in runs of a page. 512 and 2048 are within 5 %, 128 takes twice as long.
 BLOCK = 1024
-
-# Activations that one thread folds in 30 microseconds. A second thread would save 15, and costs a
-# hundred times that where another process has its core.
-_SMALL = 2**16
 
 # The rows of a block's scratch: sum and squares about the row's first value, for x (E, EE) and for
 # the differences from the shift (G, GG); and those first values.
@@ -189,7 +183,7 @@ def _between(shift, sums, n, out):
 
 
 @parallel()
-def _rows(x, rows, means, largest, deviations, open_rows, seen, m, closed):
+def _rows(x, rows, means, largest, deviations, variances, open_rows, seen, m, closed):
     outer, s, t, width = x.shape
     blocks = (width + BLOCK - 1) // BLOCK
     for b in prange(outer * blocks):
@@ -216,6 +210,8 @@ def _rows(x, rows, means, largest, deviations, open_rows, seen, m, closed):
                     row[0, u], row[1, u], row[2, u] = kept[0, a + u], kept[1, a + u], kept[2, a + u]
             if seen + t == m:
                 _close_mean(row, m, closed + i, a, rows, means, deviations, hi - lo)
+                if variances.size:
+                    _close_variance(row, m, closed + i, a, variances, hi - lo)
 
 
 @inner()
@@ -231,6 +227,17 @@ def _close_mean(row, m, i, a, rows, means, deviations, width):
         gap = (row[0, u] - means[0, a + u]) + (rest - means[1, a + u])
         means[2, a + u] += gap
         means[3, a + u] += gap * gap
+
+
+@inner()
+def _close_variance(row, m, i, a, variances, width):
+    for u in range(width):
+        variance = row[2, u] / (m - 1)
+        if i == 0:
+            variances[0, a + u] = variance
+        gap = variance - variances[0, a + u]
+        variances[1, a + u] += gap
+        variances[2, a + u] += gap * gap
 
 
 @parallel()
@@ -252,20 +259,6 @@ def _columns(x, shift, sums, squares, largest):
                     q[u] += d * d
 
 
-def _call(kernel: Callable[..., None], x: Tensor, *state: Tensor | int) -> None:
-    """Run a kernel on torch's number of threads, on one where a tile is small."""
-    of_torch = torch.get_num_threads()
-    before = numba.get_num_threads()  # the first such call launches numba's threads
-    most = min(of_torch, numba.config.NUMBA_NUM_THREADS)
-    numba.set_num_threads(most if x.numel() > _SMALL else 1)
-    try:
-        kernel(x.numpy(), *(part.numpy() if isinstance(part, Tensor) else part for part in state))
-    finally:
-        numba.set_num_threads(before)
-        if torch.get_num_threads() != of_torch:  # the launch sets OpenMP's number for all
-            torch.set_num_threads(of_torch)
-
-
 def fused(
     x: Tensor,
     shift: Tensor,
@@ -279,12 +272,12 @@ def fused(
     m: int,
 ) -> None:
     """See `tmeasures.kernels.Backend.fused`."""
-    _call(_fused, x, shift, sums, squares, paired, rows, largest, open_rows, seen, m)
+    call(_fused, x, shift, sums, squares, paired, rows, largest, open_rows, seen, m)
 
 
 def between(shift: Tensor, sums: Tensor, n: int, out: Tensor) -> None:
     """See `tmeasures.kernels.Backend.between`."""
-    _call(_between, shift, sums, n, out)
+    call(_between, shift, sums, n, out)
 
 
 def rows(
@@ -293,18 +286,19 @@ def rows(
     means: Tensor,
     largest: Tensor,
     deviations: Tensor,
+    variances: Tensor,
     open_rows: Tensor,
     seen: int,
     m: int,
     closed: int,
 ) -> None:
     """See `tmeasures.kernels.Backend.rows`."""
-    _call(_rows, x, rows, means, largest, deviations, open_rows, seen, m, closed)
+    call(_rows, x, rows, means, largest, deviations, variances, open_rows, seen, m, closed)
 
 
 def columns(x: Tensor, shift: Tensor, sums: Tensor, squares: Tensor, largest: Tensor) -> None:
     """See `tmeasures.kernels.Backend.columns`."""
-    _call(_columns, x, shift, sums, squares, largest)
+    call(_columns, x, shift, sums, squares, largest)
 
 
 def threading_layer() -> str:

@@ -18,7 +18,7 @@ CHUNK_BYTES = 128 * 2**20
 _ALIVE = 5
 
 
-def _chunks(x: Tensor) -> Iterator[tuple[Tensor, slice]]:
+def chunks(x: Tensor) -> Iterator[tuple[Tensor, slice]]:
     """Pieces of a tile ``(s, t, unit)`` in float64, each with the place of its units."""
     outer, s, t, width = x.shape
     step = max(1, CHUNK_BYTES // (8 * _ALIVE * s * t))
@@ -70,7 +70,7 @@ def fused(
 ) -> None:
     """See `tmeasures.kernels.Backend.fused`."""
     t = x.shape[2]
-    for v, at in _chunks(x):
+    for v, at in chunks(x):
         _enlarge(largest[at], v)
         of_x = _row_sums(v)
         d = v.sub_(shift[:, at])
@@ -109,6 +109,7 @@ def rows(
     means: Tensor,
     largest: Tensor,
     deviations: Tensor,
+    variances: Tensor,
     open_rows: Tensor,
     seen: int,
     m: int,
@@ -116,7 +117,7 @@ def rows(
 ) -> None:
     """See `tmeasures.kernels.Backend.rows`."""
     t = x.shape[2]
-    for v, at in _chunks(x):
+    for v, at in chunks(x):
         _enlarge(largest[at], v)
         first, total, within = _row_sums(v)
         if t < m:
@@ -127,6 +128,13 @@ def rows(
             rows[at] += within.sum(0)
             if deviations.numel():
                 deviations[at] += (within / (m - 1)).sqrt_().sum(0)
+            if variances.numel():
+                variance = within / (m - 1)
+                if closed == 0:
+                    variances[0, at] = variance[0]
+                variance -= variances[0, at]
+                variances[1, at] += variance.sum(0)
+                variances[2, at] += variance.square_().sum(0)
             rest = total / m
             if closed == 0:
                 means[0, at], means[1, at] = first[0], rest[0]
@@ -137,7 +145,7 @@ def rows(
 
 def columns(x: Tensor, shift: Tensor, sums: Tensor, squares: Tensor, largest: Tensor) -> None:
     """See `tmeasures.kernels.Backend.columns`."""
-    for v, at in _chunks(x):
+    for v, at in chunks(x):
         _enlarge(largest[at], v)
         d = v.sub_(shift[:, at])
         sums[:, at] += d.sum(0)

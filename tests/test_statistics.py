@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tmeasures.errors import ArgumentError
 from tmeasures.kernels import torch_moments
 from tmeasures.measures import Quantities, named
-from tmeasures.statistics import Columns, Moments, Rows, gather, moments
+from tmeasures.statistics import Columns, Moments, Rows, Setup, gather, moments
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.tile import Tile
 
@@ -25,9 +25,9 @@ SPREADS = [TV(spread="std"), SV(spread="std"), NV(spread="std")]
 
 def new(kind, cube, tile, backend=None, **options):
     device = DEVICE if backend == "torch" else "cpu"
-    units, m = cube[0, 0].numel(), cube.shape[1]
-    options = {"dtype": cube.dtype, "device": device, "kernels": backend, **options}
-    return kind(units, m, tile=tile, spread=kind is not Moments, **options)
+    options = {"dtype": cube.dtype, "kernels": backend, "spread": kind is not Moments, **options}
+    shape, device = tuple(cube.shape[2:]), torch.device(device)
+    return kind(Setup(shape=shape, m=cube.shape[1], tile=tile, device=device, **options))
 
 
 def tiles(n, m, s, t, order="sample"):
@@ -246,12 +246,18 @@ def test_the_largest_is_that_of_all_tiles_and_parts(backend, tiling):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 @pytest.mark.parametrize("tile", [(3, 7), (3, 2)])
-def test_unit_bytes_are_those_of_the_state(dtype, tile):
+def test_state_bytes_are_those_of_the_state(dtype, tile):
     cube = normal_cube(1, 7, (5,), dtype)
-    for kind, columns in ((Moments, 7), (Rows, 7), (Columns, 7), (Columns, 2)):
-        state = vars(new(kind, cube, tile, columns=columns)).values()
-        found = sum(x.nbytes for x in state if isinstance(x, torch.Tensor))
-        assert found == 5 * kind.unit_bytes(max(4, dtype.itemsize), tile, columns, 7), kind
+    for kind, options in (
+        (Moments, {}),
+        (Rows, {}),
+        (Rows, {"errors": True}),
+        (Columns, {}),
+        (Columns, {"columns": 2}),
+    ):
+        statistic = new(kind, cube, tile, **options)
+        found = sum(x.nbytes for x in vars(statistic).values() if isinstance(x, torch.Tensor))
+        assert found == kind.state_bytes(statistic.setup), (kind, options)
 
 
 def test_finalize_changes_nothing():

@@ -23,7 +23,7 @@ from tmeasures.hints import within_memory
 from tmeasures.inputs import Feed
 from tmeasures.measures import Measure, Quantities
 from tmeasures.plan import Pass, Plan
-from tmeasures.statistics import KINDS, Statistic, gather
+from tmeasures.statistics import KINDS, Setup, Statistic, gather
 from tmeasures.tile import Inputs, Tile
 
 State = dict[str, dict[str, Statistic]]
@@ -54,13 +54,18 @@ def start(plan: Plan, layers: Sequence[Layer], device: torch.device) -> State:
     def statistics(layer: Layer) -> dict[str, Statistic]:
         return {
             name: KINDS[name](
-                layer.n_units,
-                plan.m,
-                tile=(p.samples, p.transformations),
-                columns=p.columns,
-                dtype=layer.dtype,
-                device=device,
-                spread=plan.spread,
+                Setup(
+                    shape=layer.shape,
+                    m=plan.m,
+                    tile=(p.samples, p.transformations),
+                    order=p.order,
+                    columns=p.columns,
+                    n=plan.n,
+                    dims=layer.dims,
+                    dtype=layer.dtype,
+                    device=device,
+                    spread=plan.spread,
+                )
             )
             for p in plan.passes
             for name in p.statistics

@@ -14,7 +14,7 @@ from tmeasures.budget import size
 from tmeasures.capture import Layer, Probe
 from tmeasures.errors import ArgumentError, MemoryLimitError
 from tmeasures.hints import called
-from tmeasures.statistics import KINDS, Columns, Moments, Order, Rows, provided
+from tmeasures.statistics import KINDS, Columns, Moments, Order, Rows, Setup, provided
 
 # Inputs in a tile where memory is no concern: kernels are as fast from 64 to 256 on a CPU, clearly
 # slower at 32; a GPU takes more to be filled.
@@ -239,10 +239,10 @@ class Problem:
         for p in passes:
             tile = (p.samples, p.transformations)
             for layer in self.layers:
-                itemsize = max(4, layer.dtype.itemsize)
-                for name in p.statistics:
-                    each = KINDS[name].unit_bytes(itemsize, tile, p.columns, self.m)
-                    total += layer.n_units * each
+                setup = Setup(
+                    shape=layer.shape, m=self.m, tile=tile, columns=p.columns, dtype=layer.dtype
+                )
+                total += sum(KINDS[name].state_bytes(setup) for name in p.statistics)
         return total
 
     def tile_bytes(self, batch: int) -> int:

@@ -29,6 +29,8 @@ class Tile(Generic[V]):
         ids: Where each row stands in the data set, ``(sample,)`` int64.
         labels: Labels of the rows, ``(sample,)``, or None.
         values: The activations.
+        reference: Those of the untransformed samples, ``(sample, *unit)``, where a statistic asks
+            for them and the tile is the first of its rows; else None.
 
     Example:
         >>> import torch, tmeasures as tm
@@ -44,6 +46,7 @@ class Tile(Generic[V]):
     ids: np.ndarray
     labels: np.ndarray | None
     values: V
+    reference: V | None = None
 
     def __repr__(self) -> str:
         """Where it lies in the matrix, and the shapes of what it holds."""
@@ -53,9 +56,9 @@ class Tile(Generic[V]):
         at = f"{at} {self.transformations.start} to {self.transformations.stop - 1}"
         return f"<tile of {at}: {', '.join(shapes)}>"
 
-    def holding(self, values: W) -> Tile[W]:
+    def holding(self, values: W, reference: W | None = None) -> Tile[W]:
         """The same tile with other values."""
-        return Tile(self.samples, self.transformations, self.ids, self.labels, values)
+        return Tile(self.samples, self.transformations, self.ids, self.labels, values, reference)
 
 
 def length(inputs: Any) -> int:

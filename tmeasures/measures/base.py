@@ -12,6 +12,7 @@ import numpy as np
 
 from tmeasures.errors import ArgumentError
 from tmeasures.fields import Field
+from tmeasures.statistics import Kind
 
 Q20 = "Quiroga (2020), Invariance and Same-Equivariance Measures for Convolutional Neural Networks"
 
@@ -55,6 +56,8 @@ class Measure(ABC):
     Attributes:
         short: The name in results and in ``measures=``.
         needs: The quantities `finalize` reads.
+        kinds: Kinds of statistic with parameters that give some of them.
+        error_needs: The quantities that `standard_errors` reads besides.
         least: The least numbers of samples and of transformations.
 
     Example:
@@ -74,11 +77,17 @@ class Measure(ABC):
 
     short: ClassVar[str]
     needs: frozenset[str]
+    kinds: tuple[Kind, ...] = ()
+    error_needs: frozenset[str] = frozenset()
     least: ClassVar[tuple[int, int]] = (1, 1)
 
     @abstractmethod
     def finalize(self, quantities: Quantities) -> dict[str, Field]:
         """The variables of one layer; all quantities are NaN where an activation was not finite."""
+
+    def standard_errors(self, quantities: Quantities) -> dict[str, Field]:
+        """More variables of one layer where errors are asked for; none unless overridden."""
+        return {}
 
     def conclude(self, layers: Sequence[dict[str, Field]]) -> None:
         """Add to every layer's variables what takes the whole network to decide."""

@@ -6,6 +6,7 @@ Quantities, for one unit with the matrix ``ST`` of n rows and m columns:
 ``rows``               squares about the row means, over all rows
 ``row_means``          m times the squares of the row means about their mean
 ``row_deviations``     sum of the rows' standard deviations
+``row_variances``      squares of the rows' variances about their mean
 ``columns``            squares about the column means, over all columns
 ``between``            n times the squares of the column means about their mean
 ``column_deviations``  sum of the columns' standard deviations
@@ -20,15 +21,16 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from tmeasures.statistics.base import Order, Statistic
+from tmeasures.statistics.base import Kind, Statistic
 from tmeasures.statistics.columns import Columns
 from tmeasures.statistics.moments import Moments
 from tmeasures.statistics.rows import Rows
+from tmeasures.statistics.setup import Order, Setup
 
-__all__ = ["KINDS", "QUANTITIES", "Columns", "Moments", "Order", "Rows", "Statistic"]
-__all__ += ["gather", "provided"]
+__all__ = ["KINDS", "QUANTITIES", "Columns", "Kind", "Moments", "Order", "Rows", "Setup"]
+__all__ += ["Statistic", "gather", "provided"]
 
-KINDS: dict[str, type[Statistic]] = {kind.name: kind for kind in (Moments, Rows, Columns)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Moments, Rows, Columns)}
 
 
 QUANTITIES = frozenset().union(*(kind.provides for kind in KINDS.values()), {"largest"})

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from tmeasures.kernels import Backend, backend
 from tmeasures.statistics.memory import MemoryOrder
+from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
 
-Order = Literal["sample", "transformation"]
+
+class Kind(Protocol):
+    """A kind of statistic: the class itself, or a class with its parameters."""
+
+    @property
+    def name(self) -> str:
+        """The name in plans."""
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """The quantities that `Statistic.finalize` gives; see `tmeasures.statistics`."""
+
+    def state_bytes(self, setup: Setup) -> int:
+        """Bytes of state for one layer."""
+
+    def __call__(self, setup: Setup) -> Statistic:
+        """An empty statistic for one layer."""
 
 
 class Statistic(ABC):
-    """Sums of the activations of one layer about a shift, updated a tile at a time.
+    """Sums of the activations of one layer, updated a tile at a time.
 
     The state is float64, on the layer's device, flat over units in the layer's memory order, and
     does not grow with the number of samples. It is allocated at once: memory taken between the
@@ -25,53 +42,26 @@ class Statistic(ABC):
     tiles come transformation-first.
 
     Args:
-        units: Activations of the layer.
-        m: Columns of the whole matrix.
-        tile: Samples and transformations of a tile, at most.
-        columns: Columns that are open at once; None: all of them.
-        dtype: Of the activations.
-        device: Where they are.
-        spread: Whether to keep the sum of standard deviations too, where the statistic can.
-        kernels: ``"numba"`` or ``"torch"``; None chooses by device.
+        setup: The layer, the matrix and the pass.
     """
 
     name: ClassVar[str]
     provides: ClassVar[frozenset[str]]
     """The quantities that `finalize` gives; see `tmeasures.statistics`."""
 
-    def __init__(
-        self,
-        units: int,
-        m: int,
-        *,
-        tile: tuple[int, int],
-        columns: int | None = None,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        spread: bool = False,
-        kernels: str | None = None,
-    ) -> None:
-        self.units, self.m, self.tile, self.spread = units, m, tile, spread
-        self.columns = m if columns is None else columns
-        self.dtype = torch.float64 if dtype == torch.float64 else torch.float32
-        device = torch.device(device)
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        device = setup.device
         self.device = torch.device("cpu") if device.type == "mps" else device  # has no float64
-        self.backend: Backend = backend(self.device, kernels)
+        self.backend: Backend = backend(self.device, setup.kernels)
         self.order: MemoryOrder | None = None
         self.n = 0
         self._allocate()
 
     @staticmethod
     @abstractmethod
-    def unit_bytes(itemsize: int, tile: tuple[int, int], columns: int, m: int) -> int:
-        """Bytes of state for one unit.
-
-        Args:
-            itemsize: Bytes of an activation as it is kept, 4 or 8.
-            tile: Samples and transformations in a tile.
-            columns: Columns open at once.
-            m: Columns of the whole matrix.
-        """
+    def state_bytes(setup: Setup) -> int:
+        """Bytes of state for one layer."""
 
     def update(self, tile: Tile[Tensor]) -> None:
         """Fold a tile ``(sample, transformation, *unit)`` into the state, reading it once."""
@@ -106,11 +96,11 @@ class Statistic(ABC):
 
     def _zeros(self, *shape: int) -> Tensor:
         """A float64 state ``(*shape, unit)``."""
-        return torch.zeros(*shape, self.units, dtype=torch.float64, device=self.device)
+        return torch.zeros(*shape, self.setup.units, dtype=torch.float64, device=self.device)
 
     def _activations(self, *shape: int) -> Tensor:
         """A state of activations ``(*shape, unit)`` in the precision they are kept in."""
-        return torch.zeros(*shape, self.units, dtype=self.dtype, device=self.device)
+        return torch.zeros(*shape, self.setup.units, dtype=self.setup.kept, device=self.device)
 
     def _of(self, other: Statistic, flat: Tensor) -> Tensor:
         """A state of another part in this one's memory order."""

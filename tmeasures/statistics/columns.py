@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tmeasures.errors import ArgumentError
 from tmeasures.statistics.base import Statistic, squares_about_mean
+from tmeasures.statistics.setup import Setup
 
 # The totals over closed columns: squares within, deviations, the first column's shift and its mean
 # about it, sum and squares of all columns' means about that one.
@@ -28,11 +29,13 @@ class Columns(Statistic):
     provides = frozenset({"columns", "between", "column_deviations"})
 
     @staticmethod
-    def unit_bytes(itemsize: int, tile: tuple[int, int], columns: int, m: int) -> int:
-        """See `Statistic.unit_bytes`."""
-        return columns * (itemsize + 16) + 6 * 8 + itemsize
+    def state_bytes(setup: Setup) -> int:
+        """See `Statistic.state_bytes`."""
+        itemsize = setup.kept.itemsize
+        return setup.units * (setup.open_columns * (itemsize + 16) + 6 * 8 + itemsize)
 
     def _allocate(self) -> None:
+        self.columns = self.setup.open_columns
         self.shift, self.largest = self._activations(self.columns), self._activations()
         self.sums, self.squares = self._zeros(self.columns), self._zeros(self.columns)
         self.counts = [0] * self.columns
@@ -41,10 +44,10 @@ class Columns(Statistic):
         self.totals = self._zeros(6)
 
     def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
-        if self.columns < self.m and transformations != self.block:
+        if self.columns < self.setup.m and transformations != self.block:
             self._close_block()
             self.block = transformations
-        first = 0 if self.columns == self.m else transformations.start
+        first = 0 if self.columns == self.setup.m else transformations.start
         at = slice(transformations.start - first, transformations.stop - first)
         if self.counts[at.start] == 0:
             self.shift[at] = x[:, 0].transpose(0, 1).flatten(1)
@@ -77,7 +80,7 @@ class Columns(Statistic):
 
     def merge(self, other: Self) -> None:
         """Add other rows of the matrix, all columns being open; or other, closed columns."""
-        if self.columns == self.m:
+        if self.columns == self.setup.m:
             e = self._of(other, other.shift).double() - self.shift
             sums = self._of(other, other.sums)
             self.squares += self._of(other, other.squares) + 2 * sums * e + other.n * e.square()
@@ -118,4 +121,4 @@ class Columns(Statistic):
             "between": self.n * squares_about_mean(totals[GAPS], totals[GAP_SQUARES], closed),
             "largest": self.largest,
         }
-        return found | ({"column_deviations": totals[DEVIATIONS]} if self.spread else {})
+        return found | ({"column_deviations": totals[DEVIATIONS]} if self.setup.spread else {})

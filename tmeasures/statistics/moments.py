@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tmeasures.statistics.base import Statistic
+from tmeasures.statistics.setup import Setup
 
 # Units merged at once: the m x units temporaries stay small beside the state.
 _CHUNK = 2**16
@@ -34,17 +35,18 @@ class Moments(Statistic):
     provides = frozenset({"rows", "columns", "between", "error"})
 
     @staticmethod
-    def unit_bytes(itemsize: int, tile: tuple[int, int], columns: int, m: int) -> int:
-        """See `Statistic.unit_bytes`."""
-        open_rows = 6 * 8 * tile[0] if tile[1] < m else 0
-        return m * (itemsize + 8) + 3 * 8 + itemsize + open_rows
+    def state_bytes(setup: Setup) -> int:
+        """See `Statistic.state_bytes`."""
+        itemsize = setup.kept.itemsize
+        open_rows = 0 if setup.whole_rows else 6 * 8 * setup.tile[0]
+        return setup.units * (setup.m * (itemsize + 8) + 3 * 8 + itemsize + open_rows)
 
     def _allocate(self) -> None:
-        s, t = self.tile
-        self.shift, self.largest = self._activations(self.m), self._activations()
-        self.sums = self._zeros(self.m)
+        m = self.setup.m
+        self.shift, self.largest = self._activations(m), self._activations()
+        self.sums = self._zeros(m)
         self.squares, self.paired, self.rows = self._zeros(), self._zeros(), self._zeros()
-        self.open_rows = self._zeros(s if t < self.m else 0, 6)
+        self.open_rows = self._zeros(0 if self.setup.whole_rows else self.setup.tile[0], 6)
 
     def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
         at = slice(transformations.start, transformations.stop)
@@ -60,9 +62,9 @@ class Moments(Statistic):
             self.largest,
             self.open_rows,
             at.start,
-            self.m,
+            self.setup.m,
         )
-        if at.stop == self.m:
+        if at.stop == self.setup.m:
             self.n += len(samples)
 
     def merge(self, other: Self) -> None:
