@@ -1,9 +1,9 @@
 """The inner loops: numba on the CPU, torch operations on every other device.
 
-A backend has the functions of ``Backend``; all take torch tensors and change the state in place, so
-that a statistic's state has one form everywhere. A tile ``x`` has the shape ``(outer, s, t, inner)``
-and is C-contiguous: s rows (samples) by t columns (transformations) in the layer's own memory
-order; unit ``(o, u)`` stands at ``o * inner + u`` of every state.
+A backend has the functions of ``Backend``; all take torch tensors and change the state in place,
+so that a statistic's state has one form everywhere. A tile ``x`` has the shape ``(outer, s, t,
+inner)`` and is C-contiguous: s rows (samples) by t columns (transformations) in the layer's own
+memory order; unit ``(o, u)`` stands at ``o * inner + u`` of every state.
 
 The numba modules are imported when a state on the CPU is first made: loading numba costs a second.
 """

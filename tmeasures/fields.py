@@ -31,14 +31,18 @@ class Field:
     """What a measure hands over for one layer.
 
     Attributes:
-        values: One number per unit, ``(*leading, *unit)``; booleans for decisions.
+        values: One number per unit, ``(*leading, *unit)``; booleans for decisions, integers for
+            counts.
         units: Of the values, as CF writes them; ``"1"`` where they have none.
         long_name: The measure in words.
         references: Where it is defined.
         leading: Names of the dims before those of the unit, such as ``("transformation",)``.
+        dims: Names of the layer's dims that the values have; None: all of them.
         rounding: Bits of the status that say a variance under this value is below rounding.
-        kind: How the values are summarised: ``"value"``, ``"p"`` or ``"decision"``.
+        kind: How the values are summarised: ``"value"``, ``"p"``, ``"decision"`` or ``"count"``.
         double: Keep float64 also for float32 networks. p-values always are.
+        score: The share of units, those of the largest values, whose mean is the layer's score in
+            the summary; 0: none.
         attributes: More attributes of the variable, such as the level of a test.
 
     Example:
@@ -52,7 +56,9 @@ class Field:
     long_name: str
     references: str
     leading: tuple[str, ...] = ()
+    dims: tuple[str, ...] | None = None
     rounding: int = 0
-    kind: Literal["value", "p", "decision"] = "value"
+    kind: Literal["value", "p", "decision", "count"] = "value"
     double: bool = False
+    score: float = 0.0
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
