@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import Peak, other_cpu_seconds
-from problems import Problem, Workload
+from problems import COSTS, Problem, Workload
 
 import tmeasures as tm
 from tmeasures.statistics import KINDS, Setup
@@ -200,6 +200,47 @@ def _kernel(work: Workload, repeats: int) -> tuple[list[float], list[float], int
         units += math.prod(layer.shape)
     each = 1e9 / (s * t * units)
     return (kernel * each).tolist(), (read * each).tolist(), units
+
+
+def costs(problem: Problem, device: str, repeats: int, tuned: bool) -> Figures:
+    """The whole `measure` call for each of `COSTS` against the bare forward, at 4n.
+
+    The bare forward is that of the problem's own measures: its tile may be smaller. Rounds are
+    those of `overhead`.
+
+    Args:
+        problem: What to run.
+        device: Where.
+        repeats: Quiet rounds that are wanted.
+        tuned: Whether to set the allocator for the rest of the process.
+
+    Returns:
+        `spread` of each ratio by name, the plans, and how many rounds were used and dropped.
+    """
+    if tuned:
+        tm.tune_allocator()
+    work = Workload(problem, device)
+    more = max(problem.sizes)
+    pairs: dict[str, Callable[[], object]] = {"forward": lambda: work.forward(more)}
+    for name, measures in COSTS.items():
+        pairs[name] = partial(work.measure, more, measures=measures)
+        work.measure(problem.n, measures=measures)  # compiles
+    work.forward(more)
+    quiet, noisy = _rounds(pairs, repeats, work.device)
+    rounds = quiet or noisy
+    return {
+        "ratios": {name: spread([one[name] / one["forward"] for one in rounds]) for name in COSTS},
+        "passes": {name: _passes(work, measures) for name, measures in COSTS.items()},
+        "rounds": len(rounds),
+        "dropped": len(noisy) if quiet else 0,
+        "quiet": bool(quiet),
+    }
+
+
+def _passes(work: Workload, measures: Any) -> list[str]:
+    arguments = work.arguments | {"measures": measures}
+    samples = work.samples[: max(work.problem.sizes)]
+    return [str(p) for p in tm.explain(work.model, samples, work.rotations, **arguments).passes]
 
 
 def memory(problem: Problem, device: str, tuned: bool, what: str) -> Figures:

@@ -30,7 +30,7 @@ class Problem:
         n: Samples; overheads are measured at n and 4n.
         m: Rotations.
         measures: Short names.
-        parts: What is measured of it: ``"overhead"``, ``"memory"``, ``"save"``.
+        parts: What is measured of it: ``"overhead"``, ``"memory"``, ``"costs"``, ``"save"``.
         layers: Patterns of the layers; None for all.
         quick_shape: Of the images of ``--quick``.
     """
@@ -41,7 +41,7 @@ class Problem:
     n: int
     m: int = 16
     measures: tuple[str, ...] = ("TV", "SV", "NV", "ANOVA")
-    parts: tuple[str, ...] = ("overhead", "memory")
+    parts: tuple[str, ...] = ("overhead", "memory", "costs")
     layers: tuple[str, ...] | None = None
     quick_shape: tuple[int, ...] = (3, 16, 16)
 
@@ -75,6 +75,14 @@ def resnet18(shape: tuple[int, ...]) -> nn.Module:
 
 # 3.4 million activations at 224x224.
 _CONVOLUTIONS = ("stem.0", "stem.3", "*conv*", "*shortcut*", "fc")
+
+COSTS: dict[str, Any] = {
+    "TV, SV, NV, ANOVA": ["TV", "SV", "NV", "ANOVA"],
+    **{name: name for name in ("TV", "SV", "NV", "ANOVA", "TD", "SD", "ND", "GF")},
+    "all": "all",
+    "ND of maps": tm.NormalizedDistance(vectors=True),
+}
+"""What the costs of a problem are told of."""
 
 PROBLEMS = {
     problem.name: problem
@@ -132,11 +140,10 @@ class Workload:
                 block = range(at, min(at + first.transformations, m))
                 yield self.rotations.apply(on_device, block).flatten(0, 1)
 
-    def measure(self, n: int) -> xr.DataTree:
+    def measure(self, n: int, **others: Any) -> xr.DataTree:
         """The whole call on n samples: reading, rotating, p-values and tree included."""
-        return tm.measure(
-            self.model, self.samples[:n], self.rotations, progress=False, **self.arguments
-        )
+        arguments = self.arguments | others
+        return tm.measure(self.model, self.samples[:n], self.rotations, progress=False, **arguments)
 
     @torch.no_grad()
     def forward(self, n: int) -> None:

@@ -92,6 +92,11 @@ def _rows(states: list[Figures]) -> Iterator[list[str]]:
     if "memory" in parts:
         for label, what, name in _MEMORY:
             yield [label, *(_mebibytes(state["memory"][what][name]) for state in states)]
+    if "costs" in parts:
+        for name in states[0]["costs"]["ratios"]:
+            cells = (_cell(state["costs"]["ratios"][name], _ratio) for state in states)
+            yield [f"{name} / forward at 4n", *cells]
+        yield ["rounds of these", *(_rounds(state["costs"]) for state in states)]
     if "save" in parts:
         saves = [state["save"] for state in states]
         yield ["tm.save, s", *(_cell(one["save_s"], _seconds) for one in saves)]

@@ -58,6 +58,8 @@ def measure(
             what: call(measurements.memory, problem, device, tuned, what)
             for what in ("measure", "forward")
         }
+    if "costs" in problem.parts:
+        found["costs"] = call(measurements.costs, problem, device, repeats, tuned)
     if "save" in problem.parts:
         found["save"] = call(measurements.save, problem, device, repeats, tuned)
     return found

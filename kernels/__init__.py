@@ -18,7 +18,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-_FAMILIES = ("moments", "distances")
+_FAMILIES = ("moments", "distances", "firing")
 """A module of each family and backend holds the functions."""
 
 
@@ -110,6 +110,51 @@ class Backend(Protocol):
                 each row, summed over a block's rows; or empty.
             within_blocks: ``(blocks of the tile, unit)``: grows by the distances of the pairs of
                 rows inside a block, summed over the tile's columns; or empty.
+        """
+
+    def keep_largest(self, x: Tensor, sign: int, kept: Tensor, smallest: Tensor) -> None:
+        """Fold a tile into the largest and the smallest value of each unit.
+
+        Args:
+            x: The tile.
+            sign: 1, or -1 to take ``-x`` in place of x.
+            kept: ``(k, unit)`` of x's type: the k largest as a heap, ``kept[i]`` being at most
+                ``kept[2 * i + 1]`` and ``kept[2 * i + 2]``; ``-inf`` where fewer were seen.
+            smallest: ``(unit,)`` of x's type.
+        """
+
+    def firing(
+        self,
+        x: Tensor,
+        reference: Tensor,
+        at: int,
+        same: Tensor,
+        sign: int,
+        limits: Tensor,
+        totals: Tensor,
+        open_counts: Tensor,
+        open_fires: Tensor,
+        seen: int,
+        m: int,
+    ) -> None:
+        """Count the activations of a tile over a limit, one read.
+
+        Args:
+            x: The tile.
+            reference: Like x, with the untransformed samples in column ``at``; x itself where the
+                tile holds them.
+            at: That column; -1 where they come with another tile of these rows.
+            same: The columns of x with the identity, int64 on the CPU.
+            sign: Of the first limit; ``sign * x > limit`` counts.
+            limits: ``(1, unit)`` of x's type, or ``(2, unit)``, the second for ``-sign``.
+            totals: ``(limits, 3, unit)``: activations over the limit; of closed rows, the
+                untransformed samples over it (NaN where one was not finite), and, summed over these
+                samples, the columns over it but for those of the identity.
+            open_counts: ``(s, limits, unit)`` int32: each row's columns over the limit so far, but
+                for those of the identity; empty where a tile holds whole rows.
+            open_fires: ``(s, limits, unit)`` uint8: whether its untransformed sample is.
+            seen: As in `fused`.
+            m: As in `fused`.
         """
 
 

@@ -50,11 +50,19 @@ def test_every_problem_runs_once(tmp_path, capsys):
         if "overhead" in parts:
             _check_overhead(parts["overhead"])
             _check_memory(parts["memory"])
+            _check_costs(parts["costs"])
         else:
             assert {"TV", "SV", "NV", "ANOVA_F", "ANOVA_p"} <= set(parts["save"]["variables"])
             assert parts["save"]["file"] > parts["save"]["activations"]
             assert parts["save"]["save_s"]["least"] > 0
-    for label in ("slope", "fixed part", "kernel alone", "peak of measure", "tm.save"):
+    for label in (
+        "slope",
+        "fixed part",
+        "kernel alone",
+        "peak of measure",
+        "ND / forward",
+        "tm.save",
+    ):
         assert f"  {label}" in printed
 
 
@@ -73,6 +81,13 @@ def _check_overhead(found):
     assert found["activations"] > 10_000
     assert found["tile"] == [2, 4]
     assert found["rounds"] >= 1
+
+
+def _check_costs(found):
+    assert {"TD", "SD", "ND", "GF", "all"} <= found["ratios"].keys() == found["passes"].keys()
+    for name, value in found["ratios"].items():
+        assert 0 < value["least"] <= value["median"] <= value["greatest"], name
+    assert "firing" in found["passes"]["all"][-1]
 
 
 def _check_memory(found):

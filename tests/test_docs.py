@@ -1,8 +1,11 @@
 """The documentation describes every public name and every room, each once."""
 
+import doctest
 import re
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 import tmeasures as tm
 
@@ -28,3 +31,10 @@ def test_every_room_is_described_once():
     rooms = [path.stem for path in (ROOT / "tmeasures").glob("[a-z]*.py")]
     rooms += [path.parent.name for path in (ROOT / "tmeasures").glob("*/__init__.py")]
     assert described("automodule") == Counter(f"tmeasures.{room}" for room in [*rooms, "kernels"])
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / ".docs").glob("*.rst")), ids=lambda page: page.stem)
+def test_examples_on_the_pages_run(page):
+    found = doctest.testfile(str(page), module_relative=False)
+    assert found.failed == 0
+    assert found.attempted or ">>>" not in page.read_text()

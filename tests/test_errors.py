@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import tmeasures as tm
 from small_models import Model
-from tmeasures import engine
+from tmeasures import finishing
 from tmeasures.results import attribute
+from tmeasures.statistics import Moments
 from tmeasures.transformations import AffineSet, AffineTransformation
 
 ARG, MODEL, MEMORY = tm.ArgumentError, tm.ModelError, tm.MemoryLimitError
@@ -134,6 +135,8 @@ def items(*shapes):
 def blur(x):
     return x
 
+
+HALVES = [lambda x: x[..., ::2, ::2], lambda x: x[..., 1::2, 1::2]]
 
 # What a user does: the kind of error, what its sentence must hold, and how it is done.
 # fmt: off
@@ -447,6 +450,61 @@ MISTAKES = {
         lambda: tm.Anova(alpha=5)),
     "Anova(alpha='5%')": (ARG, "alpha='5%'", "give",
         lambda: tm.Anova(alpha="5%")),
+    "Goodfellow(g=2)": (ARG, "g=2", "give",
+        lambda: tm.Goodfellow(g=2)),
+    "Goodfellow(g=True)": (ARG, "g=True", "give",
+        lambda: tm.Goodfellow(g=True)),
+    "Goodfellow(sign=0)": (ARG, "sign=0", "give 1, -1 or 'best'",
+        lambda: tm.Goodfellow(sign=0)),
+    "Goodfellow(threshold='max')": (ARG, "'max'", "give",
+        lambda: tm.Goodfellow(threshold="max")),
+    "a local rate that is the global one": (ARG, "1 by construction", "give",
+        lambda: tm.Goodfellow(local="marginal", reference="transformed")),
+    "firing under the identity alone": (ARG, "the identity alone", "give a set",
+        lambda: plan(transformations=None, measures="GF")),
+    "untransformed images of another size": (ARG, "(1, 8, 8)", "(1, 4, 4)", "give transformations",
+        lambda: plan(nn.Flatten(), transformations=HALVES, measures="GF")),
+    "blocks of one sample": (ARG, "block=1", "give",
+        lambda: tm.SampleDistance(block=1)),
+    "blocks of 2.5 samples": (ARG, "block=2.5", "give",
+        lambda: tm.NormalizedDistance(block=2.5)),
+    "pairs='some'": (ARG, "'some'", "give",
+        lambda: tm.SampleDistance(pairs="some")),
+    "a metric that does not exist": (ARG, "'euclid'", "did you mean 'euclidean'", "a function",
+        lambda: tm.TransformationDistance("euclid")),
+    "the cosine of single activations": (ARG, "cosine", "vectors=True",
+        lambda: tm.TransformationDistance("cosine")),
+    "the norm of single activations": (ARG, "unit_norm", "vectors=True",
+        lambda: tm.TransformationDistance(unit_norm=True)),
+    "squared distances of maps": (ARG, "sqeuclidean", "add",
+        lambda: tm.TransformationDistance("sqeuclidean", vectors=True)),
+    "a metric of another shape": (ARG, "shape", "return",
+        lambda: plan(measures=tm.TransformationDistance(lambda a, b: (a - b).abs().sum()))),
+    "a metric that raises": (ARG, "AttributeError", "give",
+        lambda: plan(measures=tm.TransformationDistance(lambda a, b: a.distance(b)))),
+    "maps of a network of vectors": (ARG, "no layer gives ND", "name layers",
+        lambda: plan(nn.Linear(5, 3), torch.rand(6, 5), [blur, abs],
+                     measures=tm.NormalizedDistance(vectors=True))),
+    "a block larger than memory": (MEMORY, "no plan fits", "smaller block",
+        lambda: plan(measures=tm.SampleDistance(pairs="all"), memory="15KB", batch_size=2)),
+    "firing in an iterable data set": (ARG, "a reading of their own", "give a data set",
+        lambda: plan(NETWORK, Flow(), measures="GF")),
+    "all pairs of an iterable data set": (ARG, "may end early", "give a data set",
+        lambda: plan(NETWORK, Flow(), measures=tm.SampleDistance(pairs="all"))),
+    "errors of all pairs": (ARG, "takes blocks", "leave",
+        lambda: plan(measures=tm.SampleDistance(pairs="all"), errors=True)),
+    "errors='yes'": (ARG, "'yes'", "give",
+        lambda: plan(errors="yes")),
+    "stratify='class'": (ARG, "'class'", "give",
+        lambda: plan(stratify="class")),
+    "strata without labels": (ARG, "a label for each sample", "labels=",
+        lambda: plan(stratify="mean")),
+    "strata with too few labels": (ARG, "2 labels for 6", "give",
+        lambda: plan(stratify="mean", labels=[0, 1])),
+    "strata of an iterable data set": (ARG, "iterable", "give a data set",
+        lambda: plan(NETWORK, Flow(), stratify="mean")),
+    "strata of one sample each": (ARG, "there is 1 in the largest stratum", "give more",
+        lambda: plan(stratify="each", labels=list(range(6)))),
     "an unknown correction": (ARG, "'holm'", "give",
         lambda: tm.Anova(correction="holm")),
     "an unknown sphericity": (ARG, "sphericity=1", "give",
@@ -617,9 +675,9 @@ def test_memory_may_run_out_for_the_state_and_the_results(monkeypatch):
         raise MemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "KINDS", dict.fromkeys(engine.KINDS, fails))
+        patched.setattr(Moments, "_allocate", fails)
         assert "for the state" in str(said(MEMORY, lambda: tm.measure(NETWORK, IMAGES, ANGLES)))
-    monkeypatch.setattr(engine, "gather", fails)
+    monkeypatch.setattr(finishing, "gather", fails)
     assert "for the results" in str(said(MEMORY, lambda: tm.measure(NETWORK, IMAGES, ANGLES)))
 
 

@@ -224,8 +224,12 @@ def test_fields_say_which_rounding_concerns_them_and_whether_they_stay_float64(
 def test_every_measure_of_the_library_is_found_by_its_short_name():
     assert named() == {
         "ANOVA": tm.Anova,
+        "GF": tm.Goodfellow,
+        "ND": tm.NormalizedDistance,
         "NV": tm.NormalizedVariance,
+        "SD": tm.SampleDistance,
         "SV": tm.SampleVariance,
+        "TD": tm.TransformationDistance,
         "TV": tm.TransformationVariance,
     }
 
@@ -235,6 +239,21 @@ def test_names_and_objects_resolve_and_repeat_once():
     assert [str(measure) for measure in found] == ["NV", "NV(spread='std')"]
     assert repr(found[1]) == "NormalizedVariance(spread='std')"
     assert resolve("ANOVA") == [tm.Anova()]
+    assert resolve("all") == [kind() for kind in named().values()]
+
+
+def test_a_function_is_spelled_by_its_name_and_compared_as_it_is():
+    def gap(a, b):
+        return (a - b).abs()
+
+    measure = tm.TransformationDistance(gap)
+    assert str(measure).endswith("<locals>.gap)")
+    assert " at 0x" not in repr(measure)
+    twin = tm.TransformationDistance(lambda a, b: gap(a, b))
+    twin.metric.__qualname__ = gap.__qualname__
+    assert repr(twin) == repr(measure)
+    assert twin != measure
+    assert resolve([measure, twin, tm.TransformationDistance(gap)]) == [measure, twin]
 
 
 @pytest.mark.parametrize(

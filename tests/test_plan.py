@@ -15,7 +15,8 @@ from cubes import EVERY, images, network
 from tmeasures.budget import memory_limit
 from tmeasures.capture import Layer, Probe
 from tmeasures.footprint import peak_bytes
-from tmeasures.plan import Plan, Problem, check, choose, tile_shape
+from tmeasures.plan import Plan
+from tmeasures.planning import Problem, Wanted, check, choose, tile_shape
 
 
 def test_a_plan_prints_what_it_does_and_comes_back_from_the_result():
@@ -83,8 +84,7 @@ def problem(**changes):
     """10 activations; a tile of k inputs takes 1.3 (10,000 + 1,300 k) bytes."""
     given = {
         "network": "Net",
-        "measures": ("NV",),
-        "needs": frozenset({"rows", "columns"}),
+        "wanted": Wanted({"NV": frozenset({"rows", "columns"})}),
         "layers": [Layer("0", (10,), ("unit",), torch.float32, "Linear")],
         "n": 100,
         "m": 50,
@@ -145,7 +145,8 @@ def test_two_passes_where_the_columns_do_not_fit(memory):
 
 
 def test_columns_alone_go_a_block_at_a_time_unless_the_samples_are_read_once():
-    given = {"needs": frozenset({"columns"}), "m": 5000, "memory": 500_000}
+    wanted = Wanted({"SV": frozenset({"columns"})})
+    given = {"wanted": wanted, "m": 5000, "memory": 500_000}
     assert shapes_of(choose(problem(**given))) == [("transformation", 16, 16, 16)]
     with pytest.raises(tm.MemoryLimitError, match="read once"):
         choose(problem(**given, iterable=True))
@@ -154,7 +155,7 @@ def test_columns_alone_go_a_block_at_a_time_unless_the_samples_are_read_once():
 @pytest.mark.parametrize("needs", [{"error"}, {"row_deviations"}, {"column_deviations"}])
 @pytest.mark.parametrize("m", [50, 5000])
 def test_a_plan_is_one_for_its_own_problem(needs, m):
-    given = problem(needs=frozenset(needs), m=m, memory=500_000)
+    given = problem(wanted=Wanted({"V": frozenset(needs)}), m=m, memory=500_000)
     plan = choose(given)
     assert plan.spread is (needs != {"error"})
     assert check(plan, given) is plan

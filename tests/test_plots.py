@@ -9,10 +9,24 @@ import pytest
 from matplotlib import colormaps
 from matplotlib.colors import LogNorm, to_rgb
 
-from drawing import CONV, FACTS, TITLE, assert_readable, cells, columns, legend, make, units, value
+from drawing import (
+    CONV,
+    FACTS,
+    TITLE,
+    assert_readable,
+    cells,
+    columns,
+    each_class,
+    legend,
+    make,
+    units,
+    value,
+)
 from tmeasures import plots
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE
+from tmeasures.plots.common import most_invariant
+from tmeasures.views import channels, stratum
 
 VALUES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.2, 0.3, 50.0, 1.0, np.inf, np.nan, 0.35])
 STATUS = np.zeros(12, np.uint8)
@@ -310,6 +324,109 @@ def test_sorted_cells():
     assert "least at the bottom" in axes.get_ylabel()
     assert axes.get_yticks().tolist() == [1, 0.5, 0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["0 %", "50 %", "100 %"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("TV", "value", "least"),
+        ("TV_deviation", "value", "least"),
+        ("NV", "value", "least"),
+        ("TD", "value", "least"),
+        ("ND", "value", "least"),
+        ("GF", "value", "largest"),
+        ("GF_rate", "value", ""),
+        ("TV_se", "value", ""),
+        ("ND_se", "value", ""),
+        ("NV_strata", "count", ""),
+        ("SV", "value", ""),
+        ("SD", "value", ""),
+        ("ANOVA_F", "value", ""),
+        ("VARIANCE", "value", ""),
+    ],
+)
+def test_which_values_are_the_most_invariant(name, kind, expected):
+    tree = make({"a": (("unit",), {name: value([1, 2], kind=kind)})})
+    assert most_invariant(tree["layers/a"][name]) == expected
+
+
+def test_sorted_cells_have_the_most_invariant_at_the_bottom():
+    values = [1.0, np.nan, 4.0, np.inf, 3.0, 2.0]
+    status = np.zeros(6, np.uint8)
+    status[4] = DEAD
+    special = {kind: to_rgb(plots.COLOURS[kind]) for kind in ("NaN", "dead", "infinite")}
+    shades = {number: colormaps["viridis"](number / 4)[:3] for number in (1, 2, 4)}
+    orders = {
+        "GF": [special["NaN"], special["dead"], *(shades[i] for i in (1, 2, 4))],
+        "NV": [
+            special["NaN"],
+            special["dead"],
+            special["infinite"],
+            *(shades[i] for i in (4, 2, 1)),
+        ],
+    }
+    orders["GF"].append(special["infinite"])
+    words = {"GF": "largest at the bottom", "NV": "least at the bottom"}
+    for name, expected in orders.items():
+        tree = make({"a": (("unit",), {name: value(values)})}, {"a": status})
+        figure = plots.heatmap(tree, name, sort=True, limit=4)
+        np.testing.assert_allclose(colours(figure)[0], expected)
+        assert words[name] in figure.axes[0].get_ylabel()
+        np.testing.assert_allclose(
+            colours(plots.heatmap(tree, name, limit=4))[0][0], shades[1], err_msg="not sorted"
+        )
+
+
+def test_measures_of_whole_maps_have_a_cell_per_channel():
+    status = np.zeros((3, 1, 2), np.uint8)
+    status[1], status[2, 0, 0] = DEAD, DEAD
+    fields = {"ND": value([0.5, 1, 0.25], dims=("channel",)), "NV": value(np.ones((3, 1, 2)))}
+    tree = make({"a": (CONV, fields)}, {"a": status})
+    figure = plots.heatmap(tree, "ND", limit=1)
+    assert columns(figure) == ["a (3)"]
+    shown = colormaps["viridis"]([0.5, 0.25])[:, :3]
+    expected = [shown[0], to_rgb(plots.COLOURS["dead"]), shown[1]]
+    np.testing.assert_allclose(colours(figure)[0], expected)
+    reduced = plots.heatmap(channels(tree), "ND", limit=1)
+    np.testing.assert_array_equal(colours(reduced)[0], colours(figure)[0])
+
+
+def test_counts_have_a_scale_of_their_own():
+    maps = np.arange(12).reshape(3, 2, 2)
+    tree = make({"a": (CONV, {"N": value(maps, kind="count")})})
+    figure = plots.heatmap(tree, "N")
+    assert figure.axes[1].get_ylim() == (0, 9.5)
+    expected = colormaps["viridis"](np.array([1.5, 5.5, 9.5]) / 9.5)[:, :3]
+    np.testing.assert_allclose(colours(figure)[0], expected)
+
+
+def test_a_value_for_each_class_is_not_drawn():
+    tree = each_class()
+    for name in ("NV_by_stratum", "ND_by_stratum", "rejected_by_stratum"):
+        for draw in (plots.heatmap, plots.common_limit):
+            with pytest.raises(
+                ResultError, match=r"for each class: draw .* of tm\.stratum\(tree, "
+            ):
+                draw(tree, name)
+    bee = stratum(tree, "bee")
+    assert legend(plots.heatmap(bee, "ND"))[1] == "dead: 1"
+    assert legend(plots.heatmap(bee))[1:] == ["dead: 1", "infinite: 0", "NaN: 1"]
+
+
+def test_titles_say_the_class():
+    tree = each_class()
+    figure = plots.heatmap(stratum(tree, "bee"))
+    assert figure.get_suptitle() == (
+        "NV of SimpleConv under rotations(16)\nclass bee, n = 3 samples, m = 16 transformations"
+    )
+    figure = plots.heatmap({"ant": stratum(tree, "ant"), "all": tree})
+    panels = [axes.get_title("left") for axes in figure.axes[:2]]
+    assert panels == ["ant, n = 4 samples", "all, n = 100 samples"]
+    figure = plots.heatmap({"mine": stratum(tree, "ant"), "other": stratum(tree, "bee")})
+    panels = [axes.get_title("left") for axes in figure.axes[:2]]
+    assert panels == ["mine, class ant, n = 4 samples", "other, class bee, n = 3 samples"]
+    figure = plots.heatmap({"a": stratum(tree, "ant"), "b": stratum(each_class(seed=1), "ant")})
+    assert "class ant, n = 4 samples" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

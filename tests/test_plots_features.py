@@ -232,6 +232,19 @@ def test_other_measures_say_what_they_rank_by(network, tree):
         assert marks == [f"smallest {measure}", f"largest {measure}"]
 
 
+def test_of_gf_the_largest_are_the_most_invariant(network, tree):
+    found = tree.copy(deep=True)
+    layer = found["layers/0"]
+    layer["GF"], layer["ND"] = layer["NV"], layer["NV"].isel(x=0, y=0)
+    figure = draw(network, found, measure="GF", n_samples=1, n_maps=2)
+    assert [row.split()[1] for row in rows(figure)[1:]] == ["1", "4", "2", "7"]
+    marks = [text.get_text() for text in figure.axes[0].texts]
+    assert marks == ["most invariant", "least invariant"]
+    figure = draw(network, found, measure="ND", n_samples=1, n_maps=2)
+    assert [row.split()[1] for row in rows(figure)[1:]] == ["7", "2", "4", "1"]
+    assert [text.get_text() for text in figure.axes[0].texts] == marks
+
+
 def test_many_transformations_are_spread(network, tree):
     many = tm.rotations(64)
     figure = plots.features(
@@ -280,6 +293,9 @@ def test_mistakes(network, tree):
     strata["layers/0"]["NV"] = strata["layers/0"]["NV"].expand_dims("stratum")
     with pytest.raises(ResultError, match=r"dim 'stratum'.* pick .*tree.isel\(stratum=0\)"):
         draw(network, strata)
+    strata["layers/0"]["NV_by_stratum"] = strata["layers/0"]["NV"]
+    with pytest.raises(ResultError, match=r"draw NV of tm\.stratum\(tree, label\)"):
+        draw(network, strata, measure="NV_by_stratum")
     with pytest.raises(ResultError, match="no measure 'SV'"):
         draw(network, tree, measure="SV")
     for name in ("n_maps", "n_samples", "n_transformations"):

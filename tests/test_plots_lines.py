@@ -5,12 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from drawing import CONV, FACTS, TITLE, assert_readable, columns, make, value
-from tmeasures import plots, summaries
+from drawing import CONV, FACTS, TITLE, assert_readable, columns, each_class, make, value
+from tmeasures import plots, views
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD
 from tmeasures.plots.lines import LINES
 from tmeasures.plots.text import fitted, shortened, width_of
+from tmeasures.summaries import summary
 
 PARTS = (
     "attention.self.query",
@@ -197,7 +198,7 @@ def test_channels_weigh_alike_in_a_reduced_result():
     maps = value([[[1.0, np.inf]], [[2.0, 4.0]]])
     result = make({"conv": (CONV, {"NV": maps})}, facts={})
     assert lines(plots.lines(result))[0].get_ydata() == pytest.approx(7 / 3)
-    reduced = plots.lines(summaries.channels(result))
+    reduced = plots.lines(views.channels(result))
     assert lines(reduced)[0].get_ydata() == [2]
 
 
@@ -249,6 +250,63 @@ def test_mistakes():
     with pytest.raises(ResultError, match=r"the dim 'stratum'.*tree.isel\(stratum=0\)"):
         plots.lines(leading)
     assert lines(plots.lines(leading.isel(stratum=1)))[0].get_ydata() == [3.5]
+
+
+def test_the_score_has_a_line_without_a_band():
+    fields = {"GF": value(np.arange(10.0), score=0.2), "NV": value(np.ones(10))}
+    result = make({"a": (("unit",), fields)})
+    figure = plots.lines(result, "GF", statistic="score")
+    assert lines(figure)[0].get_ydata() == [8.5]
+    assert len(figure.axes[0].lines) == 1
+    assert not figure.axes[0].collections
+    assert "mean of the largest 20 % of the units" in figure.axes[0].get_ylabel().replace("\n", " ")
+    assert figure.axes[0].get_ylim()[1] > 8.5
+    with pytest.raises(ArgumentError, match="statistic='score' is not there for NV: use 'mean' or"):
+        plots.lines(result, "NV", statistic="score")
+
+
+def test_counts_have_a_line_without_a_band():
+    counts = {"a": [8, 10], "b": [100, 102]}
+    tree = make({k: (("unit",), {"N": value(v, kind="count")}) for k, v in counts.items()})
+    for statistic in ("mean", "median", "score"):
+        figure = plots.lines(tree, "N", statistic=statistic)
+        (line,) = figure.axes[0].lines
+        assert line.get_ydata().tolist() == [9, 101]
+        assert figure.axes[0].get_ylim()[1] > 101
+        assert "mean over units" in figure.axes[0].get_ylabel()
+
+
+def test_a_line_for_each_class():
+    tree = each_class()
+    figure = plots.lines(tree, "NV_by_stratum", statistic="median")
+    assert legend(figure) == [
+        "class ant, n = 4 samples",
+        "class bee, n = 3 samples\n(1 NaN left out)",
+        "class cow, n = 3 samples",
+    ]
+    found = [line for line in lines(figure) if len(line.get_xdata()) == 2]  # one is hollow
+    for line, label in zip(found, ("ant", "bee", "cow"), strict=True):
+        expected = summary(views.stratum(tree, label))["NV_median"]
+        np.testing.assert_array_equal(line.get_ydata(), expected)
+    assert figure.get_suptitle() == "NV of SimpleConv under rotations(16)\nm = 16 transformations"
+    two = plots.lines({"x": tree, "y": each_class(seed=1)}, "NV_by_stratum", dashed="y, class bee")
+    assert [text.split(", n")[0] for text in legend(two)] == [
+        f"{name}, class {label}" for name in "xy" for label in ("ant", "bee", "cow")
+    ]
+    assert_readable(two)
+    with pytest.raises(ResultError, match="no measure 'VN'"):
+        plots.lines(tree, "VN_by_stratum")
+    with pytest.raises(ResultError, match="measure with stratify='each'"):
+        plots.lines(deep(3), "NV_by_stratum")
+
+
+def test_dead_maps_are_a_share_of_the_maps():
+    """Half of two maps, which is less than a tenth of 18 units."""
+    fields = {"ND": value(np.ones(2), dims=("channel",)), "NV": value(np.ones((2, 1, 9)))}
+    status = np.zeros((2, 1, 9), np.uint8)
+    status[0] = DEAD
+    figure = plots.lines(make({"a": (CONV, fields)}, {"a": status}), "ND")
+    assert "hollow" in figure.axes[0].get_xlabel()
 
 
 def test_names_are_shortened_in_the_middle():

@@ -5,7 +5,7 @@ import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
-from drawing import CONV, MAPS, TITLE, cells, layer, legend, units
+from drawing import CONV, MAPS, TITLE, cells, layer, legend, make, units, value
 from tmeasures import plots
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE
@@ -125,8 +125,11 @@ def test_errors_of_maps():
         with pytest.raises(ArgumentError, match=f"no channel {index}: use indices from 0 to 2"):
             plots.maps(tree, "a", channels=[0, index])
     flat = units(np.ones(3))
-    with pytest.raises(ResultError, match=r"no space, .* heatmap\(tree, layers='a'\)"):
+    with pytest.raises(ResultError, match=r"no space .* heatmap\(tree, 'NV', layers='a'\)"):
         plots.maps(flat, "a")
+    fields = {"ND": value(np.ones(3), dims=("channel",)), "NV": value(MAPS)}
+    with pytest.raises(ResultError, match=r"ND has no space in layer 'a', one value per channel: "):
+        plots.maps(make({"a": (CONV, fields)}), "a", "ND")
     deep = layer(("channel", "z", "y", "x"), np.ones((2, 3, 4, 5)))
     with pytest.raises(ResultError, match=r"channel, z, y, x, .* tree\.isel\(z=0\)"):
         plots.maps(deep, "a")

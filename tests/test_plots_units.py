@@ -8,7 +8,7 @@ import pytest
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from drawing import CONV, MAPS, TITLE, assert_readable, layer, make, units, value
+from drawing import CONV, MAPS, TITLE, assert_readable, each_class, layer, make, units, value
 from tmeasures import plots
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE
@@ -59,8 +59,12 @@ class TestAll:
         with pytest.raises(ResultError, match="no measure 'VN': use one of NV"):
             draw(tree, *[name.replace("NV", "VN") for name in arguments])
         steps = make({"a": (("unit",), {"NV": value(np.ones((2, 3)), leading=("stratum",))})})
-        with pytest.raises(ResultError, match=r"the dim 'stratum'|has no space"):
+        with pytest.raises(ResultError, match="the dim 'stratum'"):
             draw(steps, *arguments)
+        names = [name.replace("NV", "NV_by_stratum") for name in arguments]
+        names = [name.replace("a", "conv") if name == "a" else name for name in names]
+        with pytest.raises(ResultError, match=r"each class: draw NV of tm\.stratum\(tree, label\)"):
+            draw(each_class(), *names)
 
 
 def test_names_of_results():
@@ -169,6 +173,20 @@ def test_histograms_of_p_values_run_from_0_to_1():
     assert plots.histograms(tree, "p").axes[0].get_xlim() == (0, 1)
 
 
+def test_histograms_of_whole_maps_and_of_counts():
+    status = np.zeros((4, 1, 2), np.uint8)
+    status[0], status[1, 0, 0] = DEAD, DEAD
+    fields = {
+        "ND": value([1.0, 2.0, 3.0, np.nan], dims=("channel",)),
+        "N": value(np.arange(8).reshape(4, 1, 2), kind="count"),
+    }
+    tree = make({"a": (CONV, fields)}, {"a": status})
+    figure = plots.histograms(tree, "ND", bins=4)
+    assert notes(figure) == ["4 units: 1 dead, 1 NaN"]
+    assert stairs(figure.axes[0]).values.tolist() == [0, 0, 1, 1]
+    assert plots.histograms(tree, "N").axes[0].get_xlim() == (0, 7)
+
+
 @pytest.mark.parametrize(
     ("n", "scale", "spread"),
     [(1, "log", 0.6), (3, "linear", 1), (5, "log", 1), (17, "log", 0.6), (60, "linear", 1)],
@@ -236,6 +254,22 @@ def test_a_dot_per_unit():
     maps = np.arange(12.0).reshape(3, 2, 2)
     tree = make({"a": (CONV, {"X": value(maps), "Y": value(2 * maps)})})
     np.testing.assert_allclose(dots(plots.scatter(tree, "X", "Y"))[:, 0], [1.5, 5.5, 9.5])
+
+
+@pytest.mark.parametrize("dims", [CONV, ("token", "channel", "d2")])
+def test_a_dot_per_channel_where_one_measure_is_of_whole_maps(dims):
+    maps = np.arange(12.0).reshape(3, 2, 2)
+    status = np.zeros((3, 2, 2), np.uint8)
+    status[1] = DEAD
+    if dims != CONV:
+        maps, status = np.moveaxis(maps, 0, 1), np.moveaxis(status, 0, 1)
+    fields = {"NV": value(maps), "ND": value([1.0, 2.0, 3.0], dims=("channel",))}
+    tree = make({"a": (dims, fields)}, {"a": status})
+    for x, y in (("ND", "NV"), ("NV", "ND")):
+        figure = plots.scatter(tree, x, y)
+        expected = np.array([(1, 1.5), (3, 9.5)])[:, :: 1 if x == "ND" else -1]
+        np.testing.assert_allclose(dots(figure), expected)
+        assert note(figure) == "2 dots; not drawn: 1 dead"
 
 
 def test_dots_without_a_place_are_counted_once():

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tmeasures import results
+from drawing import each_class
+from tmeasures import results, summaries, views
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD, NOT_FINITE, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING, Field
 
@@ -95,6 +96,46 @@ def test_tree_has_the_groups_of_the_schema():
     assert data["status"].dtype == np.uint8
     assert list(data["status"].attrs["flag_masks"]) == [1, 2, 4, 8]
     assert len(data["status"].attrs["flag_meanings"].split()) == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0, 65535], np.uint16),
+        ([0.0, 3.0], np.uint16),
+        ([0, 65536], np.int32),
+        ([-1, 3], np.int32),
+        ([0, 2**31], np.int64),
+        ([3.0, np.nan], np.float32),
+    ],
+)
+def test_counts_are_the_smallest_integers(tmp_path, values, dtype):
+    tree = build([(layer("a", (2,), ("unit",)), {"N": value(values, kind="count")})])
+    results.save(tree, tmp_path / "a.nc")
+    again = results.open(tmp_path / "a.nc")
+    assert again["layers/a/N"].dtype == dtype
+    np.testing.assert_array_equal(again["layers/a/N"], values)
+    table = results.summary(again)
+    assert list(table.data_vars) == ["N_mean"]
+    assert table["N_mean"].item() == np.nanmean(values)
+
+
+def test_values_over_some_dims_of_a_layer(tmp_path):
+    rng = np.random.default_rng(0)
+    fields = {
+        "NV": value(rng.random((2, 3, 4))),
+        "ND": value([1.0, 2.0], dims=("channel",)),
+        "DT": value(rng.random((5, 2)), dims=("channel",), leading=("transformation",)),
+    }
+    results.save(build([(layer("a", (2, 3, 4)), fields)]), tmp_path / "a.nc")
+    tree = results.open(tmp_path / "a.nc")
+    assert tree["layers/a/ND"].dims == ("channel",)
+    assert tree["layers/a/DT"].dims == ("transformation", "channel")
+    table = results.summary(tree)
+    assert table["DT_mean"].dims == ("layer", "transformation")
+    np.testing.assert_allclose(table["DT_mean"][0], fields["DT"].values.mean(1), rtol=1e-6)
+    assert (table["ND_finite"].item(), table["NV_finite"].item()) == (2, 24)
+    assert table["n_units"].item() == 24
 
 
 def test_stored_precision():
@@ -351,6 +392,55 @@ def test_summary_of_p_values_and_decisions():
     assert found == {**expected, "rejected_share": 0.25}
 
 
+@pytest.mark.parametrize(
+    ("values", "score", "expected"),
+    [
+        (np.arange(10.0), 0.2, 8.5),
+        (np.arange(11.0), 0.2, 9),  # the largest three
+        ([3.0, np.nan, 5, np.inf, 1], 0.2, 5),
+        ([3.0, np.nan, 5, np.inf, 1], 0.5, 4),
+        (np.arange(100.0), 0.07, 96),  # 0.07 * 100 is above 7
+        ([2.0, 4.0], 1.0, 3),
+        ([np.nan, np.inf], 0.2, np.nan),
+    ],
+)
+def test_the_score_is_the_mean_of_the_largest(tmp_path, values, score, expected):
+    one = layer("a", (len(values),), ("unit",))
+    tree = build([(one, {"GF": value(values, score=score), "NV": value(values)})])
+    results.save(tree, tmp_path / "a.nc")
+    tree = results.open(tmp_path / "a.nc")
+    table = results.summary(tree)
+    np.testing.assert_allclose(table["GF_score"], [expected], rtol=1e-12)
+    assert table["GF_score"].attrs["units"] == "1"
+    assert "NV_score" not in table
+    anew = summaries.summarise(summaries.layers_of(tree))
+    assert anew.identical(table)
+
+
+def test_a_score_of_channels_is_over_channels():
+    values = np.array([[1.0, 3.0], [5.0, 5.0], [0.0, 1.0]])
+    one = layer("a", (3, 2), ("channel", "time"))
+    table = results.summary(views.channels(build([(one, {"GF": value(values, score=0.5)})])))
+    assert table["GF_score"].item() == 3.5
+
+
+def test_summary_of_single_classes():
+    tree = each_class()
+    table = results.summary(tree)
+    assert table["stratum"].values.tolist() == ["ant", "bee", "cow"]
+    for name in ("NV", "ND", "rejected"):
+        for label in table["stratum"].values:
+            alone = results.summary(views.stratum(tree, label))
+            columns = [column for column in alone if column.startswith(f"{name}_")]
+            assert len(columns) > (name != "rejected") * 5
+            for column in columns:
+                each = table[column.replace(name, f"{name}_by_stratum")]
+                assert each.dims == ("layer", "stratum"), column
+                np.testing.assert_array_equal(each.sel(stratum=label), alone[column], column)
+    np.testing.assert_array_equal(table["NV_by_stratum_dead"], [[0, 8, 0], [0, 0, 0]])
+    assert table["NV_dead"].dims == ("layer",)
+
+
 def test_summary_without_a_finite_unit():
     one = layer("a", (2,), ("unit",))
     fields = {"NV": value([np.nan, np.inf]), "R": value([False, False], kind="decision")}
@@ -421,7 +511,7 @@ def channel_tree():
 def test_channels_mean():
     tree = channel_tree()
     before = tree.copy(deep=True)
-    reduced = results.channels(tree)
+    reduced = views.channels(tree)
     assert tree.identical(before)
     data = reduced["layers/conv"].to_dataset()
     assert all("time" not in variable.dims for variable in data.variables.values())
@@ -439,7 +529,7 @@ def test_channels_mean():
 
 
 def test_channels_summarise_anew(tmp_path):
-    reduced = results.channels(channel_tree())
+    reduced = views.channels(channel_tree())
     table = results.summary(reduced)
     np.testing.assert_array_equal(table["n_units"], [4, 2])
     np.testing.assert_array_equal(table["NV_finite"], [3, 2])
@@ -447,7 +537,7 @@ def test_channels_summarise_anew(tmp_path):
     assert table["R_mean"][0] == 0.5
     results.save(reduced, tmp_path / "a.nc")
     assert results.open(tmp_path / "a.nc").identical(reduced)
-    assert results.channels(reduced).identical(reduced)
+    assert views.channels(reduced).identical(reduced)
 
 
 def test_channels_infinite_and_below_rounding():
@@ -455,14 +545,14 @@ def test_channels_infinite_and_below_rounding():
     below = SV_BELOW_ROUNDING
     bits = np.array([[0, below], [below, DEAD], [below, NOT_FINITE]])
     one = layer("a", (3, 2), ("channel", "x"))
-    data = results.channels(build([(one, {"NV": value(nv)})], status={"a": bits}))["layers/a"]
+    data = views.channels(build([(one, {"NV": value(nv)})], status={"a": bits}))["layers/a"]
     np.testing.assert_array_equal(data["NV"], [1, np.inf, np.inf])
     np.testing.assert_array_equal(data["status"], [0, below, NOT_FINITE])
 
 
 def test_channels_ratio():
     tree = channel_tree()
-    reduced = results.channels(tree, "ratio")
+    reduced = views.channels(tree, "ratio")
     data = reduced["layers/conv"]
     np.testing.assert_allclose(data["NV"], [4 / 6, 1, 0.25, np.nan], rtol=1e-7)
     np.testing.assert_array_equal(data["TV"], [2, 0, 2, np.nan])
@@ -475,23 +565,23 @@ def test_channels_ratio():
 def test_channels_ratio_without_sample_variance_is_infinite():
     one = layer("a", (3, 2), ("channel", "z"))
     fields = {"TV": value([[0, 1.0], [0, 0], [1, 3]]), "SV": value([[0, 0], [0, 0], [2, np.inf]])}
-    data = results.channels(build([(one, fields)]), "ratio")["layers/a"]
+    data = views.channels(build([(one, fields)]), "ratio")["layers/a"]
     np.testing.assert_array_equal(data["NV"], [np.inf, 1, 0.5])
 
 
 def test_channels_errors():
     tree = build([(layer("a", (2, 2), ("channel", "x")), {"NV": value(np.ones((2, 2)))})])
     with pytest.raises(ResultError, match=r"layer 'a' has no TV and no SV.*measure with"):
-        results.channels(tree, "ratio")
+        views.channels(tree, "ratio")
     with pytest.raises(ArgumentError, match=r"'median'.*give 'mean' or 'ratio'"):
-        results.channels(tree, "median")
+        views.channels(tree, "median")
     with pytest.raises(ResultError, match="not a result"):
-        results.channels(xr.DataTree())
+        views.channels(xr.DataTree())
 
 
 def test_channels_whatever_the_order_of_dims():
     rng = np.random.default_rng(2)
     values = rng.random((3, 4, 2))
     one = layer("a", (3, 4, 2), ("y", "x", "channel"), "torch.float64")
-    data = results.channels(build([(one, {"NV": value(values)})]))["layers/a"]
+    data = views.channels(build([(one, {"NV": value(values)})]))["layers/a"]
     np.testing.assert_allclose(data["NV"], values.mean((0, 1)), rtol=1e-14)

@@ -7,7 +7,7 @@ from torch import nn
 
 import tmeasures as tm
 from cubes import EVERY, images
-from tmeasures import engine
+from tmeasures import finishing
 from tmeasures.fields import DEAD, NOT_FINITE, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING
 
 
@@ -99,6 +99,6 @@ ROUNDING = (16 * 2.0**-23) ** 2  # of a variance, where the largest activation i
 )
 def test_status_of_three_samples_and_five_transformations(values, bits):
     arrays = {name: np.array([value]) for name, value in ({"largest": 1.0} | values).items()}
-    status, bad = engine._status(arrays, 3, 5, 2.0**-23)
+    status, bad = finishing._status(arrays, 3, 5, 2.0**-23)
     assert status.tolist() == [bits]
     assert bad.tolist() == [bits == NOT_FINITE]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -12,19 +13,16 @@ from torch import Tensor
 
 from tmeasures.budget import size
 from tmeasures.capture import Layer, Network
-from tmeasures.fields import (
-    DEAD,
-    NOT_FINITE,
-    SV_BELOW_ROUNDING,
-    TV_BELOW_ROUNDING,
-    Field,
-)
+from tmeasures.fields import Field
+from tmeasures.finishing import Outcome, finish
 from tmeasures.hints import within_memory
 from tmeasures.inputs import Feed
-from tmeasures.measures import Measure, Quantities
+from tmeasures.measures import Measure
 from tmeasures.plan import Pass, Plan
-from tmeasures.statistics import KINDS, Setup, Statistic, gather
-from tmeasures.tile import Inputs, Tile
+from tmeasures.statistics import Kind, Statistic
+from tmeasures.statistics.firing import Calibration, Firing
+from tmeasures.strata import Aggregate, Strata
+from tmeasures.tile import Inputs, Tile, length
 
 State = dict[str, dict[str, Statistic]]
 """Of each layer, its statistics by name."""
@@ -36,75 +34,180 @@ class Step:
 
     Attributes:
         number: Of the pass, from 0.
+        stratum: Index of the stratum; 0 without.
         tile: The tile; its values are the network's inputs.
     """
 
     number: int
+    stratum: int
     tile: Tile[Inputs]
 
     @property
     def inputs(self) -> int:
         """Inputs that went through the network."""
-        return len(self.tile.samples) * len(self.tile.transformations)
+        return length(self.tile.values)
 
 
-def start(plan: Plan, layers: Sequence[Layer], device: torch.device) -> State:
-    """Empty statistics for a plan."""
+class Run:
+    """A plan that is being run.
 
-    def statistics(layer: Layer) -> dict[str, Statistic]:
-        return {
-            name: KINDS[name](
-                Setup(
-                    shape=layer.shape,
-                    m=plan.m,
-                    tile=(p.samples, p.transformations),
-                    order=p.order,
-                    columns=p.columns,
-                    n=plan.n,
-                    dims=layer.dims,
-                    dtype=layer.dtype,
-                    device=device,
-                    spread=plan.spread,
-                )
-            )
-            for p in plan.passes
-            for name in p.statistics
-        }
+    Args:
+        plan: The plan.
+        network: Probed.
+        feed: The samples and transformations.
+        measures: What is wanted.
+        kinds: The kinds of statistic that the plan names.
+        strata: The strata, where the plan has some.
 
-    advice = f"name fewer layers, or give a memory= below {size(plan.bytes)} for less state"
-    with within_memory(f"the state, {size(plan.state_bytes)}", advice):
-        return {layer.name: statistics(layer) for layer in layers}
-
-
-def run(plan: Plan, network: Network, feed: Feed, state: State) -> Generator[Step]:
-    """Walk the matrix as planned; a step for each tile, when it is in the state.
-
-    The network is under hooks until the generator ends or is closed.
+    Attributes:
+        outcomes: What was measured of each layer, in order, once all steps are done.
+        stratum_status: Of each layer, the status in each stratum, where each is kept.
     """
-    less = f", a memory= below {size(plan.bytes)}"
-    with network.session():
-        for number, p in enumerate(plan.passes):
-            with _memory_of(p, less):
-                for tile in feed.tiles(p.order, p.samples, p.transformations):
-                    _fold(network, tile, p, state)
-                    yield Step(number, tile)
+
+    def __init__(
+        self,
+        plan: Plan,
+        network: Network,
+        feed: Feed,
+        measures: Sequence[Measure],
+        kinds: Mapping[str, Kind],
+        strata: Strata | None = None,
+    ) -> None:
+        self.plan, self.network, self.feed = plan, network, feed
+        self.measures, self.kinds, self.strata = measures, kinds, strata
+        self.outcomes: list[Outcome] = []
+        self.stratum_status: dict[str, np.ndarray] | None = None
+        self._thresholds: dict[tuple[str, str], Tensor] = {}
+
+    def steps(self) -> Generator[Step]:
+        """Walk the matrix as planned; a step for each tile, when it is in the state.
+
+        The network is under hooks until the generator ends or is closed.
+        """
+        numbered = list(enumerate(self.plan.passes))
+        preludes = [(number, p) for number, p in numbered if p.prelude]
+        walks = [(number, p) for number, p in numbered if not p.prelude]
+        with self.network.session():
+            for number, p in preludes:
+                yield from self._prelude(number, p)
+            if self.strata is None:
+                self.outcomes = yield from self._matrix(walks, self.feed, 0)
+            else:
+                yield from self._each_stratum(walks, self.strata)
+
+    def _prelude(self, number: int, p: Pass) -> Generator[Step]:
+        feed = self.feed
+        if p.first is not None:
+            feed = replace(feed, samples=feed.samples.take(np.arange(p.first)))
+        state = self._start([p], self.feed.samples.n)
+        yield from self._walk(number, p, feed, state, 0)
+
+    def _each_stratum(self, walks: list[tuple[int, Pass]], strata: Strata) -> Generator[Step]:
+        assert self.plan.stratify is not None
+        aggregate = Aggregate(self.plan.stratify, strata)
+        least = min(measure.least[0] for measure in self.measures)
+        for index, positions in enumerate(strata.positions):
+            feed = replace(self.feed, samples=self.feed.samples.take(positions))
+            outcomes = yield from self._matrix(walks, feed, index)
+            aggregate.add(
+                index,
+                {outcome.layer.name: outcome.fields for outcome in outcomes},
+                {o.layer.name: o.status for o in outcomes if len(positions) >= least},
+            )
+            del outcomes
+        fields, status, self.stratum_status = aggregate.result()
+        self.outcomes = [
+            Outcome(layer, dict(fields[layer.name]), status[layer.name])
+            for layer in self.network.layers
+        ]
+
+    def _matrix(
+        self, walks: list[tuple[int, Pass]], feed: Feed, stratum: int
+    ) -> Generator[Step, None, list[Outcome]]:
+        """All passes over one matrix, a group of layers after another, and what they give."""
+        outcomes: list[Outcome] = []
+        for _, group in groupby(walks, key=lambda one: one[1].layers):
+            passes = list(group)
+            state = self._start([p for _, p in passes], feed.samples.n)
+            for number, p in passes:
+                yield from self._walk(number, p, feed, state, stratum)
+            outcomes += finish(state, self._layers(passes[0][1]), self.measures, self.plan)
+        for measure in self.measures:
+            of_layers: list[dict[str, Field]] = [outcome.fields for outcome in outcomes]
+            measure.conclude(of_layers)
+        return outcomes
+
+    def _layers(self, p: Pass) -> list[Layer]:
+        layers = self.network.layers
+        return [layer for layer in layers if p.layers is None or layer.name in p.layers]
+
+    def _start(self, passes: Sequence[Pass], n: int | None) -> State:
+        """Empty statistics for passes over n samples."""
+        layers = self._layers(passes[0])
+        advice = (
+            f"name fewer layers, or give a memory= below {size(self.plan.bytes)} for less state"
+        )
+        with within_memory(f"the state, {size(self.plan.state_bytes)}", advice):
+            return {layer.name: self._statistics(passes, layer, n) for layer in layers}
+
+    def _statistics(
+        self, passes: Sequence[Pass], layer: Layer, n: int | None
+    ) -> dict[str, Statistic]:
+        found: dict[str, Statistic] = {}
+        for p in passes:
+            setup = p.setup(
+                layer,
+                m=self.plan.m,
+                n=None if self.feed.samples.iterable else n,
+                device=self.network.device,
+                identities=self.feed.transformations.identities,
+                spread=self.plan.spread,
+                errors=self.plan.errors,
+            )
+            kinds = [self.kinds[name] for name in p.statistics]
+            found |= {kind.name: kind(setup) for kind in kinds if kind.applies(layer.dims) is None}
+        return found
+
+    def _walk(
+        self, number: int, p: Pass, feed: Feed, state: State, stratum: int
+    ) -> Generator[Step]:
+        for layer, statistics in state.items():
+            for name in p.statistics:
+                if isinstance(statistic := statistics.get(name), Firing):
+                    statistic.thresholds = self._thresholds[layer, statistic.rule.name]
+        with _memory_of(p, f", a memory= below {size(self.plan.bytes)}"):
+            for tile in feed.tiles(p.order, p.samples, p.transformations, p.untransformed):
+                self._fold(tile, p, state)
+                yield Step(number, stratum, tile)
+        for layer, statistics in state.items():
+            for name in p.statistics:
+                if isinstance(statistic := statistics.get(name), Calibration):
+                    self._thresholds[layer, statistic.rule.name] = statistic.thresholds()
+                    del statistics[name]
+
+    def _fold(self, tile: Tile[Inputs], p: Pass, state: State) -> None:
+        shape = (len(tile.samples), len(tile.transformations))
+        count = shape[0] * shape[1]
+
+        def receive(layer: Layer, values: Tensor) -> None:
+            statistics = state.get(layer.name)
+            if statistics is None:
+                return
+            reference = values if p.untransformed == "alone" else values[count:]
+            part = tile.holding(
+                torch.unflatten(values[:count], 0, shape), reference if len(reference) else None
+            )
+            for name in p.statistics:
+                if name in statistics:
+                    statistics[name].update(part)
+
+        self.network.forward(tile.values, receive)
 
 
 def _memory_of(p: Pass, less: str = "") -> AbstractContextManager[None]:
     s, t = p.samples, p.transformations
     what = f"a tile of {s} samples x {t} transformations, {s * t} inputs"
     return within_memory(what, f"give batch_size={max(1, s * t // 2)}{less}, or smaller inputs")
-
-
-def _fold(network: Network, tile: Tile[Inputs], p: Pass, state: State) -> None:
-    shape = (len(tile.samples), len(tile.transformations))
-
-    def receive(layer: Layer, values: Tensor) -> None:
-        part = tile.holding(torch.unflatten(values, 0, shape))
-        for name in p.statistics:
-            state[layer.name][name].update(part)
-
-    network.forward(tile.values, receive)
 
 
 def walk(network: Network, feed: Feed, p: Pass) -> Generator[Tile[dict[str, Tensor]]]:
@@ -119,65 +222,3 @@ def walk(network: Network, feed: Feed, p: Pass) -> Generator[Tile[dict[str, Tens
 
             network.forward(tile.values, receive)
             yield tile.holding(values)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was measured of one layer.
-
-    Attributes:
-        layer: The layer.
-        fields: By variable name.
-        status: Bits for each unit, ``(*unit,)`` uint8.
-    """
-
-    layer: Layer
-    fields: dict[str, Field]
-    status: np.ndarray
-
-
-@within_memory("the results", "name fewer layers, or take activations='pooled'")
-def finish(
-    state: State, layers: Sequence[Layer], measures: Sequence[Measure], m: int
-) -> list[Outcome]:
-    """Turn statistics into measures; each layer's state is freed when it is done."""
-    outcomes = []
-    for layer in layers:
-        statistics = state.pop(layer.name)
-        n = next(iter(statistics.values())).n
-        values = {k: v.cpu().double().numpy() for k, v in gather(statistics.values()).items()}
-        del statistics
-        with np.errstate(all="ignore"):
-            status, bad = _status(values, n, m, torch.finfo(layer.dtype).eps)
-        if bad.any():
-            values = {k: np.where(bad, np.nan, v) for k, v in values.items()}
-        quantities = Quantities(n, m, values)
-        fields: dict[str, Field] = {}
-        with np.errstate(all="ignore"):  # 0 / 0 and x / 0 have their meaning in each measure
-            for measure in measures:
-                fields |= measure.finalize(quantities)
-        outcomes.append(Outcome(layer, fields, status))
-    for measure in measures:
-        measure.conclude([outcome.fields for outcome in outcomes])
-    return outcomes
-
-
-def _status(
-    values: Mapping[str, np.ndarray], n: int, m: int, eps: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bits for each unit, and which units had an activation that is not finite."""
-    bad = ~np.isfinite(sum(values.values()))
-    rounding = (16 * eps * values["largest"]) ** 2
-    zero = np.zeros_like(values["largest"])
-    within, columns = values.get("rows", zero), values.get("columns", zero)
-    # Rows and columns constant, or what one of the two orders knows of both.
-    others = values.get("columns", values.get("row_means", zero)) + values.get("between", zero)
-    status = np.where(bad, NOT_FINITE, 0).astype(np.uint8)
-    status |= np.where(~bad & (within == 0) & (others == 0), DEAD, 0).astype(np.uint8)
-    for bit, squares, count in (
-        (TV_BELOW_ROUNDING, within, n * (m - 1)),
-        (SV_BELOW_ROUNDING, columns, m * (n - 1)),
-    ):
-        below = ~bad & (squares > 0) & (squares < rounding * count)
-        status |= np.where(below, bit, 0).astype(np.uint8)
-    return status, bad

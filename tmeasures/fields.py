@@ -25,6 +25,11 @@ STATUS: Mapping[str, int] = {
 }
 """The bits of the variable ``status``, by name."""
 
+BY_STRATUM = "_by_stratum"
+"""Ending of the variables that have a value for each class."""
+STATUS_BY_STRATUM = f"status{BY_STRATUM}"
+"""The variable that has the status of the units within each class."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -36,7 +41,8 @@ class Field:
         units: Of the values, as CF writes them; ``"1"`` where they have none.
         long_name: The measure in words.
         references: Where it is defined.
-        leading: Names of the dims before those of the unit, such as ``("transformation",)``.
+        leading: Names of the dims before those of the unit, such as ``("transformation",)``, or
+            ``("stratum",)`` for a value within each class.
         dims: Names of the layer's dims that the values have; None: all of them.
         rounding: Bits of the status that say a variance under this value is below rounding.
         kind: How the values are summarised: ``"value"``, ``"p"``, ``"decision"`` or ``"count"``.
@@ -62,3 +68,10 @@ class Field:
     double: bool = False
     score: float = 0.0
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values in a result of float32 activations."""
+        if self.kind in ("decision", "count"):
+            return self.values.nbytes
+        return self.values.size * (8 if self.double or self.kind == "p" else 4)

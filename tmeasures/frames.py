@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tmeasures.errors import ArgumentError
-from tmeasures.fields import STATUS
+from tmeasures.fields import BY_STRATUM, STATUS
 from tmeasures.summaries import (
     STATISTICS,
     choose,
     layers_of,
+    matching,
     measured,
-    per_channel,
+    status_of,
     summary,
 )
+from tmeasures.views import per_channel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,20 +38,28 @@ def to_frame(
 
     Columns: ``layer``, an ordered category in forward order; the position of the unit, one column
     for each dim that a layer has (``channel``, ``y``, ``x``, ``time``, ``token``, ``unit``, ...,
-    dims of a measure's own such as ``transformation`` before them), missing where the layer lacks
+    dims of a measure's own such as ``transformation`` before them), missing where the values lack
     the dim; ``measure``, the name of the variable; ``value``, float64, in the measure's own units,
     decisions as 0 and 1; ``status``, the words of the unit's status bits (``dead``, ``not_finite``,
     ``tv_below_rounding``, ``sv_below_rounding``), empty where none is set. No row is left out: a
     value may be NaN or infinite.
 
+    A measure of whole feature maps has one row per channel, with ``y`` and ``x`` missing, and the
+    status that the channel has in `tmeasures.channels`: it is not repeated for each location, where
+    means over rows would count it by the size of the map. With ``by="channel"`` it stands beside
+    the means of the others. One of single classes has the label in a column ``stratum``, and the
+    unit's status within that class.
+
     Args:
         tree: A result of `tmeasures.measure` or `tmeasures.open`.
-        measures: Name or names of variables; None: all of them.
+        measures: Name or names of variables; None: all of them but those of single classes
+            (``NV_by_stratum``), which have a row for each class and have to be named.
         layers: Patterns of names of layers (``"conv*"``); None: all of them.
         by: ``"unit"``: every activation. ``"channel"``: feature maps reduced to a value per channel
             as `tmeasures.channels` does; other layers as they are. ``"layer"``: not tidy but the
-            table of `tmeasures.summary`, a row for each layer with ``layer``, ``kind``,
-            ``n_units`` and the statistics of each measure, ``NV_mean`` and so on.
+            table of `tmeasures.summary`, a row for each layer, and each class where that is asked
+            for, with ``layer``, ``kind``, ``n_units`` and the statistics of each measure,
+            ``NV_mean`` and so on.
 
     Returns:
         The table, layers in forward order, units in C order. About 25 bytes a row, that is 0.5 GB
@@ -76,12 +86,8 @@ def to_frame(
     if by not in ("unit", "channel", "layer"):
         raise ArgumentError(f"by={by!r} is not a kind of row: use 'unit', 'channel' or 'layer'")
     there = layers_of(tree)
-    everything = dict.fromkeys(name for data in there.values() for name in measured(data))
-    given = [measures] if isinstance(measures, str) else measures
-    names = list(dict.fromkeys(everything if given is None else given))
-    if not names:
-        raise ArgumentError(f"measures=[] asks for nothing: give some of {', '.join(everything)}")
-    chosen = {name: choose(there, name, layers) for name in names}
+    chosen = _chosen(there, measures, layers)
+    names = list(chosen)
     if by == "layer":
         return _by_layer(tree, names, {layer for some in chosen.values() for layer in some})
     dims = {str(dim) for data in there.values() for dim in data.dims}
@@ -100,21 +106,39 @@ def to_frame(
         reduced = per_channel(data) if by == "channel" else data
         for name in names:
             if layer in chosen[name]:
-                part = pd.DataFrame(_columns(layer, reduced[name], reduced["status"]))
+                part = pd.DataFrame(_columns(layer, reduced[name], status_of(reduced, name)))
                 parts.append(part.astype(categories))
     frame = pd.concat(parts, ignore_index=True)
     frame["status"] = frame["status"].cat.remove_unused_categories()
     places = [column for column in frame if column not in ("value", *categories)]
-    whole = {place: np.int32 for place in places if not frame[place].hasnans}
+    whole = {place: np.int32 for place in places if place != "stratum" and not frame[place].hasnans}
     return frame[["layer", *places, "measure", "value", "status"]].astype(whole)
+
+
+def _chosen(
+    there: dict[str, xr.Dataset],
+    measures: str | Sequence[str] | None,
+    layers: str | Sequence[str] | None,
+) -> dict[str, Collection[str]]:
+    """The names of the layers, by measure."""
+    everything = dict.fromkeys(name for data in there.values() for name in measured(data))
+    if measures is None:
+        among = matching(there, layers)
+        pooled = [name for name in everything if not name.endswith(BY_STRATUM)]
+        having = {name: [layer for layer in among if name in among[layer]] for name in pooled}
+        return {name: some for name, some in having.items() if some}
+    given = [measures] if isinstance(measures, str) else measures
+    if not given:
+        raise ArgumentError(f"measures=[] asks for nothing: give some of {', '.join(everything)}")
+    return {name: choose(there, name, layers) for name in dict.fromkeys(given)}
 
 
 def _by_layer(tree: xr.DataTree, names: Sequence[str], layers: Collection[str]) -> pd.DataFrame:
     table = summary(tree)
     columns = [f"{name}_{statistic}" for name in names for statistic in STATISTICS]
-    frame = table.to_dataframe().reset_index()
-    places = [*map(str, table.dims), "kind", "n_units"]
-    frame = frame[[*places, *(column for column in columns if column in frame)]]
+    table = table[[column for column in columns if column in table]]
+    places = ["layer", *(str(dim) for dim in table.dims if dim != "layer")]
+    frame = table.to_dataframe(places).reset_index()[[*places, "kind", "n_units", *table]]
     return frame[frame["layer"].isin(layers)].reset_index(drop=True)
 
 
@@ -123,12 +147,14 @@ def _columns(layer: str, values: xr.DataArray, status: xr.DataArray) -> dict[str
     import pandas as pd
 
     bits = status.broadcast_like(values).transpose(*values.dims).to_numpy().ravel()
-    positions = np.indices(values.shape, np.int32).reshape(values.ndim, -1)
+    positions = np.indices(values.shape, np.int32).reshape(values.ndim, values.size)
     none = np.zeros(values.size, bool)
     return {
         "layer": pd.Categorical.from_codes(none.astype(np.int8), [layer]),
         **{
-            str(dim): pd.arrays.IntegerArray(at, none)
+            str(dim): pd.array(values[dim].to_numpy())[at]
+            if dim == "stratum"
+            else pd.arrays.IntegerArray(at, none)
             for dim, at in zip(values.dims, positions, strict=True)
         },
         "measure": pd.Categorical.from_codes(none.astype(np.int8), [str(values.name)]),

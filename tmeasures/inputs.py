@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,11 @@ from tmeasures.hints import called, near, reason, shown
 from tmeasures.samples import Samples
 from tmeasures.statistics import Order
 from tmeasures.tile import Inputs, Tile, length
-from tmeasures.transformations import TransformationSet
+from tmeasures.transformations import TransformationSet, identity
+
+IDENTITY = identity()
+Untransformed = Literal["no", "beside", "alone"]
+"""Whether untransformed inputs go through the network."""
 
 
 def blocks(count: int, size: int) -> Iterator[range]:
@@ -48,18 +52,25 @@ class Feed:
     preprocess: Callable[[Any], Any] | None = None
     seed: int = 0
 
-    def tiles(self, order: Order, s: int, t: int) -> Iterator[Tile[Inputs]]:
+    def tiles(
+        self, order: Order, s: int, t: int, untransformed: Untransformed = "no"
+    ) -> Iterator[Tile[Inputs]]:
         """Every tile once, in the given order; values are the ``s * t`` inputs of the network.
 
         Sample-first order reads each sample once, transformation-first once per block of
-        transformations.
+        transformations. Untransformed inputs are the values of one column in place of the matrix
+        (``"alone"``), or follow the others of the first tile of their rows (``"beside"``).
         """
-        columns = list(blocks(len(self.transformations), t))
+        alone = untransformed == "alone"
+        columns = [range(1)] if alone else list(blocks(len(self.transformations), t))
         for group in [columns] if order == "sample" else [[block] for block in columns]:
             for batch in self.samples.batches(s):
                 batch = replace(batch, inputs=_to(batch.inputs, self.device))
                 for block in group:
-                    inputs = self._inputs(batch.inputs, batch.ids, block)
+                    beside = untransformed == "beside" and block.start == 0
+                    inputs = self._inputs(
+                        batch.inputs, batch.ids, range(0) if alone else block, alone or beside
+                    )
                     yield Tile(batch.samples, block, batch.ids, batch.labels, inputs)
 
     def probe(self, count: int) -> Inputs:
@@ -75,12 +86,25 @@ class Feed:
                 "batch of tensors that returns such a batch"
             ) from error
 
-    def check(self) -> None:
-        """Try the transformations on a few samples: errors come before work."""
+    def check(self, untransformed: bool = False) -> None:
+        """Try the transformations on a few samples: errors come before work.
+
+        Args:
+            untransformed: Whether untransformed inputs go through the network too.
+        """
         inputs, _ = self._pick(np.arange(2))
         image = inputs if isinstance(inputs, Tensor) else inputs.get(self.input or "")
-        if isinstance(image, Tensor):
-            self.transformations.check(image)
+        if not isinstance(image, Tensor):
+            return
+        self.transformations.check(image)
+        if untransformed:
+            moved = tuple(self.transformations.apply(image, range(1)).shape[2:])
+            if moved != image.shape[1:]:
+                raise ArgumentError(
+                    f"the untransformed inputs have shape {tuple(image.shape[1:])} and the "
+                    f"transformed ones {moved}; give transformations that keep it, or take "
+                    "tm.Goodfellow(reference='transformed')"
+                )
 
     def _pick(self, chosen: np.ndarray) -> tuple[Inputs, np.ndarray]:
         count = length(self.first)
@@ -95,9 +119,11 @@ class Feed:
         return _to(picked, self.device), index
 
     @torch.no_grad()
-    def _inputs(self, inputs: Inputs, ids: np.ndarray, block: range) -> Inputs:
-        made = self._transformed(inputs, ids, block)
-        count = len(ids) * len(block)
+    def _inputs(
+        self, inputs: Inputs, ids: np.ndarray, block: range, untransformed: bool = False
+    ) -> Inputs:
+        made = self._transformed(inputs, ids, block, untransformed)
+        count = len(ids) * (len(block) + untransformed)
         if self.preprocess is not None:
             made = self.preprocess(made)
             if not isinstance(made, (Tensor, Mapping)):
@@ -116,17 +142,26 @@ class Feed:
         cast: Inputs = _each(made, lambda x: x.to(self.dtype) if x.is_floating_point() else x)
         return cast
 
-    def _transformed(self, inputs: Inputs, ids: np.ndarray, block: range) -> Inputs:
+    def _transformed(
+        self, inputs: Inputs, ids: np.ndarray, block: range, untransformed: bool
+    ) -> Inputs:
         def transform(x: Tensor) -> Tensor:
-            return self.transformations.apply(x, block, ids=ids, seed=self.seed).flatten(0, 1)
+            parts = [IDENTITY.apply(x).flatten(0, 1)] if untransformed else []
+            if block:
+                moved = self.transformations.apply(x, block, ids=ids, seed=self.seed)
+                parts.insert(0, moved.flatten(0, 1))
+            return torch.cat(parts) if len(parts) > 1 else parts[0]
 
         if isinstance(inputs, Tensor):
             return transform(inputs)
 
         def repeat(value: Any) -> Any:
             if isinstance(value, Tensor):
-                return value.repeat_interleave(len(block), 0)
-            return [x for x in value for _ in block] if _is_per_sample(value, len(ids)) else value
+                moved = value.repeat_interleave(len(block), 0)
+                return torch.cat([moved, value]) if untransformed else moved
+            if not _is_per_sample(value, len(ids)):
+                return value
+            return [x for x in value for _ in block] + (list(value) if untransformed else [])
 
         return {k: transform(v) if k == self.input else repeat(v) for k, v in inputs.items()}
 

@@ -1,36 +1,19 @@
-"""The plan of a run: which statistics, in which order, in how many passes, with what tile."""
+"""The plan of a run, as it is printed, saved and followed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from html import escape
-from math import ceil, isqrt
+from math import ceil
+from typing import Any, Literal
 
 import torch
 
 from tmeasures.budget import size
-from tmeasures.capture import Layer, Probe
-from tmeasures.errors import ArgumentError, MemoryLimitError
-from tmeasures.hints import called
-from tmeasures.statistics import KINDS, Columns, Moments, Order, Rows, Setup, provided
-
-# Inputs in a tile where memory is no concern: kernels are as fast from 64 to 256 on a CPU, clearly
-# slower at 32; a GPU takes more to be filled.
-_BATCH = {"cpu": 256}
-_BATCH_ELSEWHERE = 512
-# Tiles over this many bytes gain nothing on a CPU (they only fault in more memory), so the batch
-# is cut down to 32 inputs at the least.
-_TILE_BYTES, _SMALL_BATCH = 2**31, 32
-# Bytes of the process for a byte of a tile: between outputs of many sizes the C library's heap
-# keeps holes. Seen: 1.0 for SimpleConv, 1.1 to 1.5 for a residual network, tuned allocator or not.
-_HEAP = {"cpu": 1.3}
-# The least samples in a tile when m is beyond it: column state is touched once per tile.
-_ROWS = 8
-# The most transformations in a tile: a row of a tile is summed about its first value, which may be
-# an outlier; with 64 columns that costs 64**2 roundings at most, 2e-13.
-_COLUMNS = 64
+from tmeasures.capture import Layer
+from tmeasures.inputs import Untransformed
+from tmeasures.statistics import Order, Setup
 
 
 @dataclass(frozen=True)
@@ -43,6 +26,11 @@ class Pass:
         samples: Samples in a tile.
         transformations: Transformations in a tile.
         columns: Columns of the matrix that are open at once.
+        untransformed: Whether the untransformed inputs are visited too: ``"no"``, ``"beside"`` the
+            matrix, or ``"alone"`` in its place.
+        first: Only so many of the samples; None: all.
+        layers: Only these layers; None: all.
+        prelude: Whether it walks over all strata at once, before them.
     """
 
     order: Order
@@ -50,10 +38,57 @@ class Pass:
     samples: int
     transformations: int
     columns: int
+    untransformed: Untransformed = "no"
+    first: int | None = None
+    layers: tuple[str, ...] | None = None
+    prelude: bool = False
+
+    def setup(self, layer: Layer, **others: Any) -> Setup:
+        """What a statistic of a layer is made for."""
+        return Setup(
+            shape=layer.shape,
+            dims=layer.dims,
+            dtype=layer.dtype,
+            tile=(self.samples, self.transformations),
+            order=self.order,
+            columns=self.columns,
+            **others,
+        )
+
+    def rows(self, n: int) -> int:
+        """Samples that it visits, of n."""
+        return n if self.first is None else min(self.first, n)
+
+    def inputs(self, n: int, m: int) -> int:
+        """Inputs through the network."""
+        columns = {"no": m, "beside": m + 1, "alone": 1}[self.untransformed]
+        return self.rows(n) * columns
+
+    def tiles(self, n: int, m: int) -> int:
+        """Tiles of n samples x m transformations."""
+        columns = 1 if self.untransformed == "alone" else ceil(m / self.transformations)
+        return ceil(self.rows(n) / self.samples) * columns
+
+    def reads(self, n: int, m: int) -> int:
+        """Samples read."""
+        blocks = 1 if self.order == "sample" else ceil(m / self.transformations)
+        return self.rows(n) * blocks
 
     def __str__(self) -> str:
         tile = f"{self.samples} x {self.transformations}"
-        return f"{self.order}-first, tiles of {tile}, keeps {' and '.join(self.statistics)}"
+        what = f"{self.order}-first, tiles of {tile}, keeps {' and '.join(self.statistics)}"
+        if self.first is not None:
+            what += f", first {self.first:,} samples"
+        if self.untransformed == "alone":
+            what += ", untransformed"
+        elif self.untransformed == "beside":
+            what += ", untransformed inputs beside"
+        if self.layers is None:
+            return what
+        shown = (
+            self.layers[0] if len(self.layers) == 1 else f"{self.layers[0]} to {self.layers[-1]}"
+        )
+        return f"{what}, layers {shown}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +108,10 @@ class Plan:
         memory: What state and tile may take.
         device: Type of the device.
         spread: Whether standard deviations are summed too.
+        errors: Whether standard errors are asked for.
+        stratify: ``"mean"``, ``"each"``, or None.
+        strata: Samples in each stratum, in order; empty without.
+        reads_labels: Whether the samples are read once more before, for their labels.
         why: The reasons, a sentence each.
 
     Example:
@@ -94,32 +133,42 @@ class Plan:
     memory: int
     device: str = "cpu"
     spread: bool = False
+    errors: bool = False
+    stratify: Literal["mean", "each"] | None = None
+    strata: tuple[int, ...] = ()
+    reads_labels: bool = False
     why: tuple[str, ...] = field(default=())
 
     @property
     def inputs(self) -> int | None:
         """Inputs through the network, over all passes."""
-        return None if self.n is None else len(self.passes) * self.n * self.m
+        return None if self.n is None else self.inputs_of(self.n)
+
+    def inputs_of(self, n: int) -> int:
+        """Inputs through the network for n samples."""
+        return sum(p.inputs(n, self.m) for p in self.passes)
 
     @property
     def reads(self) -> int | None:
         """Samples read, over all passes; the probe reads at most three more."""
         if self.n is None:
             return None
-        return self.n * sum(
-            1 if p.order == "sample" else ceil(self.m / p.transformations) for p in self.passes
-        )
+        labels = self.n if self.reads_labels else 0
+        return labels + sum(p.reads(self.n, self.m) for p in self.passes)
 
-    def tiles(self, number: int) -> int | None:
-        """Tiles of a pass, counted from 0; None where n is unknown."""
+    def tiles(self, number: int, stratum: int = 0) -> int | None:
+        """Tiles of a pass over a stratum, both counted from 0; None where n is unknown."""
         p = self.passes[number]
         if self.n is None:
             return None
-        return ceil(self.n / p.samples) * ceil(self.m / p.transformations)
+        whole = p.prelude or not self.strata
+        return p.tiles(self.n if whole else self.strata[stratum], self.m)
 
     @property
     def bytes(self) -> int:
         """The most that is taken at once, beside the network and the samples."""
+        if self.strata or any(p.layers for p in self.passes):  # results of some beside the next
+            return self.state_bytes + self.tile_bytes + self.result_bytes
         return self.state_bytes + max(self.tile_bytes, self.result_bytes)
 
     def to_json(self) -> str:
@@ -129,12 +178,9 @@ class Plan:
     @classmethod
     def from_json(cls, text: str) -> Plan:
         """The plan that `to_json` wrote."""
-        found = json.loads(text)
-        found["passes"] = tuple(
-            Pass(**{**p, "statistics": tuple(p["statistics"])}) for p in found["passes"]
-        )
-        found["measures"], found["why"] = tuple(found["measures"]), tuple(found["why"])
-        return cls(**found)
+        found = {key: _frozen(value) for key, value in json.loads(text).items()}
+        passes = ({key: _frozen(value) for key, value in p.items()} for p in found["passes"])
+        return cls(**(found | {"passes": tuple(Pass(**p) for p in passes)}))
 
     def __str__(self) -> str:
         units = sum(self.layers.values())
@@ -148,7 +194,10 @@ class Plan:
             lines.append(
                 f"  inputs       {self.inputs:,} through the network, {self.reads:,} reads"
             )
-        lines += [f"  pass {number}       {p}" for number, p in enumerate(self.passes, 1)]
+        if self.strata:
+            sizes = f"{min(self.strata):,} to {max(self.strata):,} samples"
+            lines.append(f"  strata       {len(self.strata):,} of {sizes}, {self.stratify}")
+        lines += [f"  {f'pass {number}':<12} {p}" for number, p in enumerate(self.passes, 1)]
         lines += [
             f"  state        {size(self.state_bytes)}",
             f"  tile         {size(self.tile_bytes)}",
@@ -167,220 +216,11 @@ class Plan:
         return f"<pre>{escape(str(self))}</pre>"
 
 
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _threads() -> str:
     from tmeasures.kernels.numba_moments import threading_layer
 
     return f", {torch.get_num_threads()} threads, kernels on {threading_layer()}"
-
-
-def tile_shape(batch: int, n: int | None, m: int) -> tuple[int, int]:
-    """Samples and transformations of a tile of at most ``batch`` inputs.
-
-    Whole rows where 8 of them fit or m is small; else about as many samples as transformations,
-    which keeps both the column state (touched once per tile) and the open rows' state cheap. A last
-    tile of a single input is avoided where that is possible: torch takes other paths for it.
-
-    >>> tile_shape(256, 1000, 16), tile_shape(256, 1000, 4224), tile_shape(256, 2, 4224)
-    ((16, 16), (16, 16), (2, 64))
-    """
-    most = batch if n is None else min(batch, n)
-    root = max(1, isqrt(batch))
-    t = m if m * min(_ROWS, most) <= batch or m <= min(2 * root, batch) else root
-    t = min(t, _COLUMNS)
-    s = max(1, min(most, batch // t))
-    t = min(m, batch // s, _COLUMNS)
-    while n is not None and s > 2 and min(t, m % t or t) == 1 and n % s == 1:
-        s -= 1
-    return s, t
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a plan is made for.
-
-    Attributes:
-        network: Class of the network.
-        measures: As given.
-        needs: Quantities that the measures need.
-        layers: The layers measured.
-        n: Samples, or None.
-        m: Transformations.
-        probe: The memory of a forward pass.
-        input_bytes: Of one input.
-        result_bytes: Of the result, for one activation.
-        memory: Bytes allowed for state and tile.
-        batch_size: Inputs in a tile, or None.
-        device: Type of the device.
-        iterable: Whether the samples serve one reading only.
-    """
-
-    network: str
-    measures: tuple[str, ...]
-    needs: frozenset[str]
-    layers: Sequence[Layer]
-    n: int | None
-    m: int
-    probe: Probe
-    input_bytes: int
-    result_bytes: int
-    memory: int
-    batch_size: int | None
-    device: str
-    iterable: bool
-
-    @property
-    def spread(self) -> bool:
-        """Whether standard deviations are summed."""
-        return bool(self.needs & {"row_deviations", "column_deviations"})
-
-    def state_bytes(self, passes: Sequence[Pass]) -> int:
-        """Bytes that all passes keep."""
-        total = 0
-        for p in passes:
-            tile = (p.samples, p.transformations)
-            for layer in self.layers:
-                setup = Setup(
-                    shape=layer.shape, m=self.m, tile=tile, columns=p.columns, dtype=layer.dtype
-                )
-                total += sum(KINDS[name].state_bytes(setup) for name in p.statistics)
-        return total
-
-    def tile_bytes(self, batch: int) -> int:
-        """Bytes of a tile: inputs before and after the warp, and the forward pass."""
-        alive = self.probe.bytes_fixed + batch * (self.probe.bytes_per_input + 3 * self.input_bytes)
-        return int(alive * _HEAP.get(self.device, 1.0))
-
-    def ways(self, batch: int) -> Iterator[tuple[Pass, ...]]:
-        """The ways to go with tiles of ``batch`` inputs, cheapest in forward passes first."""
-        s, t = tile_shape(batch, self.n, self.m)
-
-        def walk(order: Order, *names: str) -> Pass:
-            columns = self.m if order == "sample" else t
-            return Pass(order, names, s, t, columns)
-
-        if self.needs <= Rows.provides:
-            yield (walk("sample", "rows"),)
-            return
-        if self.needs <= Columns.provides:
-            yield (walk("sample", "columns"),)
-            yield (walk("transformation", "columns"),)
-            return
-        if self.needs <= Moments.provides:
-            yield (walk("sample", "moments"),)
-        else:
-            yield (walk("sample", "rows", "columns"),)
-        yield (walk("sample", "rows"), walk("transformation", "columns"))
-
-
-def choose(problem: Problem) -> Plan:
-    """The plan with the fewest forward passes that fits the memory, and then the largest tile.
-
-    A way that leaves less than 8 inputs for a tile is taken only where no other one fits.
-
-    Raises:
-        MemoryLimitError: Nothing fits; says the least that would.
-        ArgumentError: An iterable data set would be read more than once.
-    """
-    batches = _batches(problem)
-    small = min(_ROWS, batches[0])
-    count = len(list(problem.ways(batches[0])))
-    order = [(way, batch) for way in range(count) for batch in batches if batch >= small]
-    order += [(way, batch) for way in range(count) for batch in batches if batch < small]
-    least = None
-    for way, batch in order:
-        passes = list(problem.ways(batch))[way]
-        if problem.iterable and (len(passes) > 1 or passes[0].order != "sample"):
-            continue
-        state, tile = problem.state_bytes(passes), problem.tile_bytes(batch)
-        least = min(least or state + tile, state + tile)
-        if state + tile <= problem.memory:
-            return _plan(problem, passes, batch, way)
-    what = "an iterable data set, which is read once, needs" if problem.iterable else "it takes"
-    smaller = " or a smaller batch_size" if problem.batch_size is not None else ""
-    raise MemoryLimitError(
-        f"no plan fits memory={size(problem.memory)}: {what} at least {size(least or 0)} for state "
-        f"and tile; allow as much, name fewer layers, or take activations='pooled'{smaller}"
-    )
-
-
-def _batches(problem: Problem) -> list[int]:
-    """Numbers of inputs in a tile to try, largest first."""
-    if problem.batch_size is not None:
-        return [problem.batch_size]
-    most = _BATCH.get(problem.device, _BATCH_ELSEWHERE)
-    while (
-        problem.device == "cpu" and most > _SMALL_BATCH and problem.tile_bytes(most) > _TILE_BYTES
-    ):
-        most //= 2
-    if problem.n is not None:
-        most = max(1, min(most, problem.n * problem.m))
-    return [most >> k for k in range(most.bit_length())]
-
-
-def _plan(problem: Problem, passes: tuple[Pass, ...], batch: int, way: int) -> Plan:
-    plan = Plan(
-        network=problem.network,
-        n=problem.n,
-        m=problem.m,
-        measures=problem.measures,
-        layers={layer.name: layer.n_units for layer in problem.layers},
-        passes=passes,
-        state_bytes=problem.state_bytes(passes),
-        tile_bytes=problem.tile_bytes(passes[0].samples * passes[0].transformations),
-        result_bytes=problem.result_bytes * sum(layer.n_units for layer in problem.layers),
-        memory=problem.memory,
-        device=problem.device,
-        spread=problem.spread,
-    )
-    return replace(plan, why=tuple(_reasons(problem, plan, batch, way)))
-
-
-def _reasons(problem: Problem, plan: Plan, batch: int, way: int) -> Iterator[str]:
-    first = plan.passes[0]
-    if way == 0:
-        if first.statistics == ("rows",):
-            yield "one pass: what is asked for closes with each row, so no state grows with m"
-        else:
-            yield f"one pass: the state of all {problem.m:,} columns fits the memory"
-    else:
-        one = next(problem.ways(batch))
-        whole = problem.state_bytes(one) + problem.tile_bytes(batch)
-        text = f"the state of all {problem.m:,} columns and a tile would take {size(whole)}: "
-        if len(plan.passes) == 2:
-            yield text + "two passes, twice the forward passes, but no state that grows with m"
-        else:
-            yield text + "columns one block after another, each sample read once per block"
-    if problem.batch_size is not None:
-        yield f"tiles of {problem.batch_size} inputs as asked for"
-    elif first.transformations < problem.m and way == 0:
-        t = first.transformations
-        yield f"a tile holds {t} of {problem.m:,} columns: rows stay open over several tiles"
-
-
-def check(plan: Plan, problem: Problem) -> Plan:
-    """A plan that was handed in, if it is one for this run."""
-    if not isinstance(plan, Plan):
-        raise ArgumentError(f"plan is {called(plan)}; give what tm.explain returned")
-    if problem.iterable and (len(plan.passes) > 1 or plan.passes[0].order != "sample"):
-        raise ArgumentError(
-            "the plan reads the samples more than once, and an iterable data set serves one "
-            "reading; allow more memory, or give a data set with an index"
-        )
-    layers = {layer.name: layer.n_units for layer in problem.layers}
-    found_there = provided(name for p in plan.passes for name in p.statistics)
-    for what, found, expected in (
-        ("layers", plan.layers, layers),
-        (
-            f"samples and transformations ({plan.n} and {plan.m})",
-            (plan.n, plan.m),
-            (problem.n, problem.m),
-        ),
-        ("measures", problem.needs - found_there, frozenset()),
-        ("spread", plan.spread or not problem.spread, True),
-    ):
-        if found != expected:
-            raise ArgumentError(
-                f"the plan was made for other {what} than this run's; leave plan= out, or take one "
-                "that tm.explain gives for the same arguments"
-            )
-    return plan

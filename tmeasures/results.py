@@ -8,6 +8,10 @@
     /samples                 ids, labels
     /layers/<module path>    one variable per measure, (*leading, *unit), and status
 
+Of a run by classes a measure ``V`` is the mean over them, ``V_strata`` the number of those where it
+is finite. If each class was kept, ``V_by_stratum`` and ``status_by_stratum``, ``(stratum, *unit)``,
+are what a run on that class alone would give; the coordinate ``stratum`` has the labels.
+
 Attributes that netCDF cannot hold (mappings, lists, booleans, None) are JSON text; `attribute`
 reads either. Layer names are torch's own; a slash, which a path cannot hold, is written ``%2F`` in
 the name of the group, and the group's attribute ``layer`` keeps the name as it was.
@@ -26,9 +30,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tmeasures.errors import ResultError
-from tmeasures.fields import STATUS, Field
+from tmeasures.fields import STATUS, STATUS_BY_STRATUM, Field
 from tmeasures.hints import called, near
-from tmeasures.summaries import GROUPS, channels, layers_of, summarise, summary
+from tmeasures.summaries import GROUPS, layers_of, summarise, summary
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from tmeasures.capture import Layer
     from tmeasures.transformations import TransformationSet
 
-__all__ = ["FORMAT", "attribute", "build", "channels", "open", "save", "summary"]
+__all__ = ["FORMAT", "attribute", "build", "encode", "open", "save", "summary"]
 
 FORMAT = 1
 """Version of the layout of a result; raised when an older reader would misread a newer file."""
@@ -50,12 +54,15 @@ def build(
     ids: np.ndarray,
     labels: np.ndarray | None,
     attributes: Mapping[str, object],
+    strata: np.ndarray | None = None,
+    stratum_status: Mapping[str, np.ndarray] | None = None,
 ) -> xr.DataTree:
     """Put what was measured into a labelled tree.
 
     Values are float32 for networks of that or less precision, float64 for float64 networks, for
     p-values and where `Field.double` says so; also where a value would leave float32's normal range
     (about 1e-38 to 3e38: variances of a softmax do), since it would become 0, infinite or inexact.
+    Counts are the smallest of uint16, int32 and int64 that holds them.
 
     Args:
         layers: Each layer with its fields by variable name, in forward order.
@@ -64,6 +71,9 @@ def build(
         ids: Of the samples, in the order they were visited.
         labels: Of the samples, or None.
         attributes: Of the root, any types.
+        strata: Labels of the classes, where fields have the leading dim ``stratum``.
+        stratum_status: Bits for each unit within each class, ``(stratum, *unit)``, by name of
+            layer, where fields have that dim.
 
     Returns:
         The tree, its summary computed.
@@ -86,9 +96,11 @@ def build(
     import xarray as xr
 
     data = {layer.name: _dataset(layer, fields, status[layer.name]) for layer, fields in layers}
+    if strata is not None and stratum_status is not None:
+        data = {name: _by_class(each, stratum_status[name], strata) for name, each in data.items()}
     named = {str(name): value for name, value in attributes.items()}
     groups = {
-        "/": xr.Dataset(attrs={"format": FORMAT} | {k: _encode(v) for k, v in named.items()}),
+        "/": xr.Dataset(attrs={"format": FORMAT} | {k: encode(v) for k, v in named.items()}),
         "/summary": summarise(data),
         "/transformations": _transformations(transformations),
         "/samples": _samples(ids, labels),
@@ -233,7 +245,7 @@ def _dataset(layer: Layer, fields: Mapping[str, Field], status: np.ndarray) -> x
     precision = str(layer.dtype).removeprefix("torch.")
     variables = {
         name: (
-            (*field.leading, *layer.dims),
+            (*field.leading, *(layer.dims if field.dims is None else field.dims)),
             _stored(field, precision == "float64"),
             {
                 "units": field.units,
@@ -241,6 +253,7 @@ def _dataset(layer: Layer, fields: Mapping[str, Field], status: np.ndarray) -> x
                 "references": field.references,
                 "kind": field.kind,
                 "rounding": field.rounding,
+                **({"score": field.score} if field.score else {}),
                 **field.attributes,
             },
         )
@@ -258,10 +271,22 @@ def _dataset(layer: Layer, fields: Mapping[str, Field], status: np.ndarray) -> x
     return xr.Dataset(variables | {"status": (layer.dims, bits, flags)}, attrs=attributes)
 
 
+def _by_class(data: xr.Dataset, status: np.ndarray, strata: np.ndarray) -> xr.Dataset:
+    """A layer with the labels of the classes, and the status of its units within each."""
+    whole = data["status"]
+    flags = whole.attrs | {"long_name": "status of the unit within the class"}
+    bits = (("stratum", *whole.dims), np.asarray(status, np.uint8), flags)
+    return data.assign({STATUS_BY_STRATUM: bits}).assign_coords(stratum=_labels(strata))
+
+
 def _stored(field: Field, double: bool) -> np.ndarray:
     values = np.asarray(field.values)
     if field.kind == "decision":
         return values.astype(bool)
+    if field.kind == "count" and np.isfinite(values).all():
+        ends = values.min(initial=0), values.max(initial=0)
+        kinds = [np.iinfo(kind) for kind in (np.uint16, np.int32, np.int64)]
+        return values.astype(next(k.dtype for k in kinds if k.min <= ends[0] <= ends[1] <= k.max))
     if not (double or field.double or field.kind == "p"):
         normal = np.finfo(np.float32)
         magnitude = np.abs(values[np.isfinite(values) & (values != 0)])
@@ -286,14 +311,18 @@ def _samples(ids: np.ndarray, labels: np.ndarray | None) -> xr.Dataset:
 
     variables: dict[Hashable, Any] = {"ids": ("sample", np.asarray(ids))}
     if labels is not None:
-        values = np.asarray(labels)
-        if values.dtype.kind == "O":
-            values = values.astype(str)
-        elif values.dtype == np.float16:
-            values = values.astype(np.float32)
+        values = _labels(labels)
         targets = [f"target_{axis}" for axis in range(1, values.ndim)]
         variables["labels"] = (("sample", *targets), values)
     return xr.Dataset(variables)
+
+
+def _labels(labels: np.ndarray) -> np.ndarray:
+    """Labels of a dtype that netCDF has."""
+    values = np.asarray(labels)
+    if values.dtype.kind == "O":
+        return values.astype(str)
+    return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
 def _compression(tree: xr.DataTree) -> dict[str, dict[Hashable, dict[str, Any]]]:
@@ -332,7 +361,7 @@ def _reason(error: Exception) -> str:
     return str(text).splitlines()[0].rstrip(". ")
 
 
-def _encode(value: object) -> str | int | float:
+def encode(value: object) -> str | int | float:
     """What netCDF can hold: text, int64, float64, or JSON text for the rest."""
     if isinstance(value, str) and not _is_json(value):
         return value

@@ -17,15 +17,18 @@ from torch import Tensor
 
 from tmeasures import engine, results
 from tmeasures.capture import Layer, Network
-from tmeasures.engine import Outcome, Step
+from tmeasures.engine import Run, Step
 from tmeasures.errors import ArgumentError, warn
 from tmeasures.fields import NOT_FINITE
+from tmeasures.finishing import Outcome
 from tmeasures.hints import near, whole
 from tmeasures.job import DEFAULT_MEASURES, Job, enough, feed_for, prepare, probe
 from tmeasures.measures import Measure
-from tmeasures.plan import Pass, Plan, tile_shape
+from tmeasures.plan import Pass, Plan
+from tmeasures.planning import tile_shape
 from tmeasures.progress import bar, share
 from tmeasures.statistics import Order
+from tmeasures.strata import How
 from tmeasures.tile import Tile
 from tmeasures.transformations import TransformationSet
 
@@ -49,6 +52,8 @@ def measure(
     call: Callable[[Any, Any], Any] | None = None,
     input: str | None = None,
     labels: Any = None,
+    stratify: How | None = None,
+    errors: bool = False,
     n_samples: int | None = None,
     batch_size: int | None = None,
     memory: int | str | None = None,
@@ -70,7 +75,8 @@ def measure(
             float32 / 255. Without labels in the items, see ``labels``.
         transformations: A set such as ``tm.rotations(16)``, a product ``a * b`` (a, then b), a
             list of callables on batches, or None for the identity alone.
-        measures: Short names or objects such as ``tm.NormalizedVariance(spread="std")``.
+        measures: Short names or objects such as ``tm.NormalizedVariance(spread="std")``; ``"all"``
+            for every one of the library.
         layers: None for every leaf that computes and the output; a pattern such as ``"conv*"``, a
             list of patterns (containers match too), or a function of name and module.
         activations: ``"unit"``; ``"pooled"``, the mean over space first; or ``{pattern:
@@ -81,6 +87,9 @@ def measure(
             mappings.
         input: Key of the tensor that is transformed, where items are mappings with several images.
         labels: One for each sample of the data set, or the key of mapping items that holds them.
+        stratify: ``"mean"``: every measure within each class of the labels, and its mean over the
+            classes; ``"each"``: those of each class too.
+        errors: Whether to give standard errors too, ``TV_se`` and the like.
         n_samples: Take the first so many of the seeded order.
         batch_size: Inputs in a tile; None lets the plan choose.
         memory: What state and tile may take, in bytes or as ``"4GiB"``; None: half of what is free.
@@ -127,6 +136,8 @@ def measure(
         call=call,
         input=input,
         labels=labels,
+        stratify=stratify,
+        errors=errors,
         n_samples=n_samples,
         batch_size=batch_size,
         memory=memory,
@@ -137,20 +148,18 @@ def measure(
     logger.info("the plan\n%s", job.plan)
     for name, why in job.network.left_out.items():
         logger.info("layer %r is left out: %s", name, why)
-    state = engine.start(job.plan, job.network.layers, job.network.device)
-    steps = engine.run(job.plan, job.network, job.feed, state)
+    run = Run(job.plan, job.network, job.feed, job.measures, job.kinds, job.strata)
     shown = bar(job.network.name, "inputs", wanted=progress, total=job.plan.inputs)
-    with closing(steps), shown:
+    with closing(run.steps()) as steps, shown:
         ids, found_labels = _consume(steps, job.plan, shown)
-    enough(job.measures, len(ids), job.plan.m)  # an iterable data set may end early
-    finishing = time.perf_counter()
-    outcomes = engine.finish(state, job.network.layers, job.measures, job.plan.m)
-    logger.info("values of %d layers in %.1f s", len(outcomes), time.perf_counter() - finishing)
-    _warn_not_finite(outcomes)
+    enough(job.measures, len(ids), job.plan.m, job.plan.strata)
+    _warn_not_finite(run.outcomes)
     attributes = _attributes(job, len(ids), time.perf_counter() - started)
     return results.build(
-        [(outcome.layer, outcome.fields) for outcome in outcomes],
-        status={outcome.layer.name: outcome.status for outcome in outcomes},
+        [(outcome.layer, outcome.fields) for outcome in run.outcomes],
+        status={outcome.layer.name: outcome.status for outcome in run.outcomes},
+        stratum_status=run.stratum_status,
+        strata=None if job.strata is None else job.strata.labels,
         transformations=job.feed.transformations,
         ids=ids,
         labels=found_labels,
@@ -314,20 +323,21 @@ def _consume(
     """Run to the end; ids and labels of the samples in the order they came."""
     ids: list[np.ndarray] = []
     labels: list[np.ndarray] = []
-    done, number = 0, 0
+    first = next(number for number, p in enumerate(plan.passes) if not p.prelude)
+    done, where = 0, _where(plan, 0, 0)
     try:
-        for tile, step in _counted(steps, plan):
-            number = step.number
-            if number == 0 and step.tile.transformations.start == 0:
+        for at, step in _counted(steps, plan):
+            where = _where(plan, step.number, step.stratum)
+            if step.number == first and step.tile.transformations.start == 0:
                 ids.append(step.tile.ids)
                 if step.tile.labels is not None:
                     labels.append(step.tile.labels)
             done += step.inputs
-            shown.set_description(f"{plan.network}, {_where(plan, number)}, {tile}", refresh=False)
+            shown.set_description(f"{plan.network}, {at}", refresh=False)
             shown.update(step.inputs)
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(
-            f"stopped in {_where(plan, number)} after {share(done, plan.inputs)}: their sums are "
+            f"stopped in {where} after {share(done, plan.inputs)}: their sums are "
             f"lost and there is no result; the model is as it was"
         )
         raise
@@ -335,22 +345,25 @@ def _consume(
 
 
 def _counted(steps: Iterable[Step], plan: Plan) -> Iterator[tuple[str, Step]]:
-    """Each step and which tile of its pass it is; logs the passes."""
-    groups = groupby(steps, key=lambda step: step.number)
-    for number, p in enumerate(plan.passes):
-        logger.info("%s: %s", _where(plan, number), p)
-        started, inputs = time.perf_counter(), 0
-        tiles = plan.tiles(number)
-        _, group = next(groups)  # walks the first tile
+    """Each step, and where in its pass it is; logs the passes."""
+    started = time.perf_counter()
+    for (stratum, number), group in groupby(steps, key=lambda step: (step.stratum, step.number)):
+        where, inputs = _where(plan, number, stratum), 0
+        logger.info("%s: %s", where, plan.passes[number])
+        tiles = plan.tiles(number, stratum)
         for count, step in enumerate(group, 1):
             inputs += step.inputs
-            yield f"tile {count:,}" + (f"/{tiles:,}" if tiles else ""), step
+            yield f"{where}, tile {count:,}" + (f"/{tiles:,}" if tiles else ""), step
         seconds = time.perf_counter() - started
         logger.info("%d inputs in %.1f s, %.0f a second", inputs, seconds, inputs / seconds)
+        started = time.perf_counter()
 
 
-def _where(plan: Plan, number: int) -> str:
-    return f"pass {number + 1}/{len(plan.passes)}"
+def _where(plan: Plan, number: int, stratum: int) -> str:
+    where = f"pass {number + 1}/{len(plan.passes)}"
+    if plan.strata and not plan.passes[number].prelude:
+        where = f"stratum {stratum + 1}/{len(plan.strata)}, {where}"
+    return where
 
 
 def _warn_not_finite(outcomes: Iterable[Outcome]) -> None:
@@ -390,6 +403,8 @@ def _attributes(job: Job, n: int, seconds: float) -> dict[str, object]:
         "plan": json.loads(plan.to_json()),
         "device": device,
         "seconds": seconds,
-        "inputs": len(plan.passes) * n * plan.m,
+        "inputs": plan.inputs_of(n),
+        "stratify": plan.stratify or "none",
         "left_out": network.left_out,
+        "left_out_of": job.left_out_of,
     }

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from tmeasures.hints import called, whole
 from tmeasures.loading import Collated, Items, Recipe, Stream, UnbatchableError, scalars
 
 _EMPTY = "the iterable data set gave no sample; give one that is not used up, of at least one"
+# Samples read together where only their labels are wanted: loaders hold two such batches for each
+# worker.
+_READ = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,17 @@ class Samples:
 
     def __init__(
         self,
-        source: _Source,
+        source: InMemory | Items | Stream,
         n: int | None,
         ids: np.ndarray | None,
-        labels: np.ndarray | str | None,
+        key: str | None = None,
+        labels: np.ndarray | None = None,
     ) -> None:
         self.n = n
         self.ids = ids
         self.iterable = ids is None
         self._source = source
+        self._key = key
         self._labels = labels
 
     def batches(self, size: int) -> Iterator[Batch]:
@@ -109,6 +114,84 @@ class Samples:
         ids = np.arange(collated[0]) if self.ids is None else self.ids
         return self._checked(collated, ids)[0]
 
+    @property
+    def labels_known(self) -> bool:
+        """Whether `labels` answers without reading the samples: given at once, or read before."""
+        return self._labels is not None
+
+    def labels(self) -> np.ndarray:
+        """The labels of all samples in the seeded order, ``(n,)`` numbers or strings.
+
+        Those given in ``labels=`` or as the y of a pair ``(x, y)`` cost nothing; those inside the
+        items of a data set take one pass over it, the first time.
+
+        Raises:
+            ArgumentError: A sample has no label, or NaN for one; or the samples are an iterable
+                data set, whose one pass this would be.
+
+        Example:
+            >>> read([(torch.zeros(2), name) for name in "abc"], seed=2).labels()
+            array(['c', 'a', 'b'], dtype='<U1')
+        """
+        if self._labels is None:
+            self._labels = self._read_labels()
+        missing = self._labels != self._labels
+        if missing.any():
+            raise ArgumentError(
+                f"stratify= needs a label for each sample, and {missing.sum()} of {self.n} labels "
+                "are NaN; give these a number or string of their own, or leave the samples out"
+            )
+        return self._labels
+
+    def take(self, positions: np.ndarray) -> Samples:
+        """The samples at these positions of the seeded order, in the order of ``positions``.
+
+        Args:
+            positions: Whole numbers from 0 to ``n - 1``, ``(count,)``, at least one.
+
+        Returns:
+            Samples of their own: their batches count from 0 and keep ids and labels.
+
+        Raises:
+            ArgumentError: The samples are an iterable data set.
+
+        Example:
+            >>> samples = read(torch.arange(5), seed=1)
+            >>> samples.ids, samples.take(np.array([0, 3])).ids
+            (array([4, 0, 1, 2, 3]), array([4, 2]))
+        """
+        if self.ids is None or isinstance(self._source, Stream):
+            raise ArgumentError(
+                "an iterable data set cannot be split, for it has no indices; give a data set with "
+                "__getitem__ and __len__"
+            )
+        ids = self.ids[positions]
+        labels = None if self._labels is None else self._labels[positions]
+        return Samples(replace(self._source, ids=ids), len(ids), ids, self._key, labels)
+
+    def _read_labels(self) -> np.ndarray:
+        if self.iterable:
+            raise ArgumentError(
+                "stratify= needs all labels before the first pass, and an iterable data set serves "
+                "one pass; give a data set with __getitem__ and __len__"
+            )
+        if isinstance(self._source, InMemory):
+            raise ArgumentError(
+                "stratify= needs a label for each sample, and there are none; give labels=, or "
+                "samples (x, y)"
+            )
+        found: list[Any] = []
+        for batch in self.batches(_READ):
+            if batch.labels is None:
+                ones = self.take(np.asarray(batch.samples)).batches(1)
+                first = next((one.ids[0] for one in ones if one.labels is None), batch.ids[0])
+                raise ArgumentError(
+                    f"stratify= needs a label for each sample, and sample {first} of the data set "
+                    "has none; give labels=, or items (x, y) with a number or string for y"
+                )
+            found += batch.labels.tolist()
+        return np.asarray(found)
+
     def _walk(self, source: Generator[Collated]) -> Iterator[Batch]:
         start = 0
         # Closed at once, so that an error that is kept does not keep worker processes.
@@ -131,8 +214,8 @@ class Samples:
             labels = None if labels is None else labels[:count]
         stop = start + count
         ids = ids[: stop - start]
-        if isinstance(self._labels, np.ndarray):
-            labels = self._labels[ids]
+        if self._labels is not None:
+            labels = self._labels[start:stop]
         return Batch(range(start, stop), ids, inputs, labels)
 
     def _checked(
@@ -146,8 +229,8 @@ class Samples:
         labels = scalars(y)
         if labels is not None and len(labels) != count:
             labels = None
-        if isinstance(self._labels, str):
-            inputs, values = withhold(inputs, self._labels)
+        if self._key is not None:
+            inputs, values = withhold(inputs, self._key)
             labels = _label_array(values, count)
         return _inputs(inputs, count), labels
 
@@ -227,18 +310,10 @@ def read(
             "IterableDataset"
         )
     ids = np.random.default_rng(seed).permutation(total)[: _limit(total, wanted)]
-    if labels is not None and not isinstance(labels, str):
-        labels = _label_array(labels, total)
-    source: _Source = InMemory(data, ids) if in_memory else Items(recipe, ids)
-    return Samples(source, len(ids), ids, labels)
-
-
-class _Source(Protocol):
-    """What the samples of a pass come from."""
-
-    def batches(self, size: int) -> Generator[Collated]: ...
-
-    def first(self) -> Collated | None: ...
+    source = InMemory(data, ids) if in_memory else Items(recipe, ids)
+    if labels is None or isinstance(labels, str):
+        return Samples(source, len(ids), ids, labels)
+    return Samples(source, len(ids), ids, labels=_label_array(labels, total)[ids])
 
 
 def _length(data: Any) -> int | None:

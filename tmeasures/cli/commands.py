@@ -33,6 +33,7 @@ _OPTIONS = {
     "activations": "--activations",
     "measures": "--measures",
     "statistic": "--statistic",
+    "stratify": "--stratify",
     "layers": "--layers",
     "layout": "--layout",
     "labels": "--labels",
@@ -153,6 +154,8 @@ def _translated(text: str) -> str:
     text = text.replace("one, with preprocess=lambda x: x[:, None]", "one, by --channels none")
     text = text.replace("preprocess=lambda", "--preprocess file.py:f where f = lambda")
     text = text.replace("a set such as tm.rotations(16)", "a set such as rotation:16")
+    text = text.replace("of tm.stratum(tree, label)", "with --stratum LABEL")
+    text = text.replace("errors=True", "--errors")
     text = re.sub(r", or an object such as tm\.\w+\(.*?\)", "", text)
     names = "|".join(_OPTIONS)
     return (

@@ -67,7 +67,7 @@ def measure(
     tree.attrs["command"] = context.find_root().obj
     logger.info("saving %s", out)
     tm.save(tree, out)
-    print(f"{tables.LEGEND}\n{tables.text(tables.short(tree))}")
+    print(tables.brief(tree))
     print()
     files.wrote(out)
     if heatmap is not None:
@@ -132,6 +132,6 @@ def layers(
 
 
 def _mapped(tree: xr.DataTree) -> str:
-    """The measure whose heat map says most: NV, or the first one."""
+    """The measure whose heat map says most: one without units, or the first."""
     names = dict.fromkeys(name for data in layers_of(tree).values() for name in measured(data))
-    return "NV" if "NV" in names else next(iter(names))
+    return next((name for name in ("NV", "ND", "GF") if name in names), next(iter(names)))

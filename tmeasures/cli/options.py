@@ -29,6 +29,13 @@ class Activations(StrEnum):
     pooled = "pooled"
 
 
+class Stratify(StrEnum):
+    """What is kept of the classes."""
+
+    mean = "mean"
+    each = "each"
+
+
 class Channels(StrEnum):
     """Where an array has its channels."""
 
@@ -132,8 +139,9 @@ class Samples:
         str | None,
         Option(
             metavar="PATH|KEY",
-            help="Labels, kept in the result and shown beside samples: a .npy, IDX, .txt or .csv "
-            "file, or a key of the .npz; by default those in it, or the subfolders.",
+            help="Labels, kept in the result, shown beside samples, and the classes of --stratify: "
+            "a .npy, IDX, .txt or .csv file, or a key of the .npz; by default those in it, or the "
+            "subfolders.",
         ),
     ] = None
     limit: Annotated[
@@ -226,8 +234,18 @@ class Transformed:
 class Question:
     """What is measured, and what it may cost."""
 
-    measures: Annotated[str, Option(metavar="NAMES", help="Short names, separated by commas.")] = (
-        ",".join(DEFAULT_MEASURES)
+    measures: Annotated[
+        str, Option(metavar="NAMES", help='Short names, separated by commas, or "all".')
+    ] = ",".join(DEFAULT_MEASURES)
+    stratify: Annotated[
+        Stratify | None,
+        Option(
+            help="Measure within each class of the labels and keep the means over classes, or each "
+            "class too."
+        ),
+    ] = None
+    errors: Annotated[bool, Option("--errors", help="Standard errors too, TV_se and the like.")] = (
+        False
     )
     batch_size: Annotated[
         int | None, Option(metavar="N", help="Inputs in a tile; the plan chooses if left out.")
@@ -242,7 +260,9 @@ class Question:
     def arguments(self) -> dict[str, Any]:
         """Those of `tmeasures.measure`."""
         return {
-            "measures": listed(self.measures),
+            "measures": "all" if self.measures.strip() == "all" else listed(self.measures),
+            "stratify": None if self.stratify is None else self.stratify.value,
+            "errors": self.errors,
             "batch_size": self.batch_size,
             "memory": self.memory,
         }

@@ -18,7 +18,9 @@ from tmeasures.cli.showing import (
     Results,
     Scale,
     Scaled,
+    Stratum,
     Title,
+    of_class,
     opened,
 )
 from tmeasures.hints import whole
@@ -36,6 +38,7 @@ class Statistic(StrEnum):
 
     mean = "mean"
     median = "median"
+    score = "score"
 
 
 Layer = Annotated[str, typer.Option(metavar="NAME", help="Which layer.")]
@@ -49,7 +52,11 @@ def lines(
     measure: Measure = "NV",
     layers: Layers = None,
     statistic: Annotated[
-        Statistic, typer.Option(help="Mean and standard deviation, or median and quartiles.")
+        Statistic,
+        typer.Option(
+            help="Mean and standard deviation, median and quartiles, or the mean of the largest "
+            "where the measure has such a score."
+        ),
     ] = Statistic.mean,
     depth: Annotated[
         Depth, typer.Option(help="Names of layers, or per cent for unlike networks.")
@@ -58,9 +65,12 @@ def lines(
     dashed: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Results drawn dashed, such as plain.")
     ] = None,
+    stratum: Stratum = None,
     title: Title = None,
 ) -> None:
     r"""A measure against depth: a line for each result.
+
+    Of --measure NV_by_stratum a line for each class.
 
     Example, with what the demo wrote:
         tmeasures plot lines tmeasures-demo/plain.nc tmeasures-demo/augmented.nc --dashed plain \
@@ -68,7 +78,7 @@ def lines(
     """
     files.picture(out)
     figure = tm.plots.lines(
-        opened(results),
+        opened(results, stratum),
         measure,
         layers=listed(layers),
         statistic=statistic.value,
@@ -87,6 +97,7 @@ def histograms(
     layers: Layers = None,
     bins: Annotated[int, typer.Option(metavar="N", help="Of each histogram.")] = 40,
     scale: Scaled = Scale.linear,
+    stratum: Stratum = None,
     title: Title = None,
 ) -> None:
     """A histogram for each layer.
@@ -96,7 +107,7 @@ def histograms(
     """
     files.picture(out)
     figure = tm.plots.histograms(
-        tm.open(result),
+        of_class(result, stratum),
         measure,
         layers=listed(layers),
         bins=bins,
@@ -113,6 +124,7 @@ def scatter(
     out: Out,
     layers: Layers = None,
     scale: Scaled = Scale.linear,
+    stratum: Stratum = None,
     title: Title = None,
 ) -> None:
     r"""One measure against another, a dot per unit.
@@ -124,7 +136,7 @@ def scatter(
     """
     files.picture(out)
     figure = tm.plots.scatter(
-        tm.open(result), x, y, layers=listed(layers), scale=scale.value, title=title
+        of_class(result, stratum), x, y, layers=listed(layers), scale=scale.value, title=title
     )
     files.write(figure, out)
 
@@ -135,6 +147,7 @@ def maps(
     out: Out,
     measure: Measure = "NV",
     scale: Scaled = Scale.linear,
+    stratum: Stratum = None,
     title: Title = None,
 ) -> None:
     """The feature maps of one layer, location by location.
@@ -143,7 +156,8 @@ def maps(
         tmeasures plot maps tmeasures-demo/plain.nc --layer conv5 --out conv5.png
     """
     files.picture(out)
-    figure = tm.plots.maps(tm.open(result), layer, measure, scale=scale.value, title=title)
+    tree = of_class(result, stratum)
+    figure = tm.plots.maps(tree, layer, measure, scale=scale.value, title=title)
     files.write(figure, out)
 
 
@@ -190,12 +204,14 @@ def features(
     number: Annotated[int, typer.Option(metavar="N", help="Maps at each end.")] = 3,
     rows: Rows = 3,
     columns: Columns = 16,
+    stratum: Stratum = None,
     title: Title = None,
 ) -> None:
     r"""The most and the least invariant feature maps.
 
     Of one layer, for a few inputs under the transformations, each with its value. The samples and
-    the order of their seed are those of the result unless --seed says another.
+    the order of their seed are those of the result unless --seed says another; with --stratum too
+    they are of all classes.
 
     Example, with what the demo wrote:
         tmeasures plot features tmeasures-demo/augmented.nc --layer conv5 --rows 2 \
@@ -203,7 +219,8 @@ def features(
             --samples tmeasures-demo/digits.npz --transformations rotation:8 --out maps.png
     """
     files.picture(out)
-    chosen, tree, preprocess = transformed.set(), tm.open(result), preparation.function()
+    chosen, preprocess = transformed.set(), preparation.function()
+    tree = of_class(result, stratum)
     found, labels, count = samples.open()
     figure = tm.plots.features(
         network.load(samples.seed),

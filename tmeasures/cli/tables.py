@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tmeasures as tm
+from tmeasures.fields import BY_STRATUM, DEAD
+from tmeasures.hints import nearest
 from tmeasures.results import attribute
 from tmeasures.summaries import layers_of, measured
+from tmeasures.views import strata
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-_SHOWN = {"value": "median", "p": "median", "decision": "share"}
+_SHOWN = {"value": "median", "p": "median", "decision": "share", "count": "mean"}
 """The one statistic of a measure that the short table shows, by kind."""
 
-LEGEND = "medians over finite units, dead ones included; of decisions the share that is true"
-"""What the numbers of the short table are."""
+_LEGEND = "medians over finite units, dead ones included; of decisions the share that is true"
+"""What the numbers of the short table are, but for those that not all results have."""
 
 ROWS = 200
 """The most rows that a table for people has."""
 
-_LEFT = ("layer", "kind", "dims", "measure", "status")
+_LEFT = ("layer", "stratum", "kind", "dims", "measure", "status")
 """Columns of text."""
 
 
@@ -36,8 +39,9 @@ def overview(tree: xr.DataTree) -> str:
 
     seconds = read("seconds")
     took = f"{seconds:.1f} s" if isinstance(seconds, float) else "?"
+    of_class = f", class {read('stratum')}" if "stratum" in tree.attrs else ""
     lines = [
-        f"{read('model')} under {read('transformations')}",
+        f"{read('model')} under {read('transformations')}{of_class}",
         f"n = {read('n_samples')} samples, m = {read('n_transformations')} transformations, "
         f"{read('n_units')} activations",
         f"measured on {read('device')} in {took}, {read('created')}, tmeasures {read('tmeasures')}",
@@ -47,21 +51,44 @@ def overview(tree: xr.DataTree) -> str:
     return "\n".join(lines)
 
 
-def short(tree: xr.DataTree, layers: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row per layer: one statistic of each measure, and what units are no good where any is."""
+def brief(tree: xr.DataTree, layers: Sequence[str] | None = None) -> str:
+    """A row per layer: one statistic of each measure, and how many units are no good.
+
+    Above it what the numbers are, below it what has no column.
+    """
+    data = layers_of(tree)
     frame = tm.to_frame(tree, layers=layers, by="layer")
-    kinds = {
-        name: data[name].attrs["kind"]
-        for data in layers_of(tree).values()
-        for name in measured(data)
-    }
+    places = list(frame)[: list(frame).index("n_units") + 1]
+    dead = {name: int(((each["status"] & DEAD) != 0).sum()) for name, each in data.items()}
+    frame["dead"] = frame["layer"].map(dead)
+    attributes = {name: each[name].attrs for each in data.values() for name in measured(each)}
+    shown, legend, alike = _columns(frame, attributes)
+    table = frame[[*places, *shown]].rename(columns={"n_units": "units"} | shown)
+    notes = [f"the same in every layer: {', '.join(alike)}"] if alike else []
+    if any(name.endswith(BY_STRATUM) for name in attributes):
+        classes = nearest("", map(str, strata(tree)))
+        notes.append(f"not shown: the values of each class; --stratum shows one of {classes}")
+    return "\n".join([legend, text(table), *notes])
+
+
+def _columns(
+    frame: pd.DataFrame, attributes: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, str], str, list[str]]:
+    """The columns of the short table and their heads, what they are, and counts all alike."""
+    kinds = {name: some["kind"] for name, some in attributes.items()}
     shown = {f"{name}_{_SHOWN[kind]}": name for name, kind in kinds.items()}
+    shown = {column: name for column, name in shown.items() if column in frame}
+    counts = [column for column, name in shown.items() if kinds[name] == "count"]
+    alike = [f"{shown.pop(c)} {frame[c].max():.4g}" for c in counts if frame[c].nunique() == 1]
+    legend = f"{_LEGEND}; of counts the mean" if set(counts) & set(shown) else _LEGEND
+    for name, some in attributes.items():
+        if (column := f"{name}_score") in frame:
+            shown[column] = column
+            legend += f"; {column}: mean of the largest {100 * some['score']:g} %"
     values = [name for name, kind in kinds.items() if kind == "value"]
-    shown |= {f"{name}_dead": "dead" for name in values[:1]}
     flaws = [f"{name}_{flaw}" for name in values for flaw in ("infinite", "nan")]
-    shown |= {column: column for column in flaws if frame[column].any()}
-    places = [column for column in frame if str(column) in ("layer", "kind", *_leading(tree))]
-    return frame[[*places, "n_units", *shown]].rename(columns={"n_units": "units"} | shown)
+    flawed = {column: column for column in flaws if column in frame and frame[column].any()}
+    return shown | {"dead": "dead"} | flawed, legend, alike
 
 
 def text(frame: pd.DataFrame) -> str:
@@ -90,7 +117,3 @@ def _plain(column: pd.Series) -> list[Any]:
     if column.dtype.kind == "f":
         return [str(v) if v is not None and math.isinf(v) else v for v in values]
     return values
-
-
-def _leading(tree: xr.DataTree) -> list[str]:
-    return [str(dim) for dim in tm.summary(tree).dims if dim != "layer"]

@@ -32,7 +32,12 @@ def named() -> dict[str, type[Measure]]:
 
 
 def resolve(measures: str | Measure | Iterable[str | Measure]) -> list[Measure]:
-    """Short names and objects as objects; unknown names are an error that says what is near."""
+    """Short names and objects as objects; unknown names are an error that says what is near.
+
+    ``"all"`` is every measure of the library as it comes.
+    """
+    if isinstance(measures, str) and measures == "all":
+        measures = list(named())
     if isinstance(measures, (str, Measure)) or not isinstance(measures, Iterable):
         measures = [measures]
     resolved: list[Measure] = []
@@ -41,7 +46,7 @@ def resolve(measures: str | Measure | Iterable[str | Measure]) -> list[Measure]:
             if measure not in named():
                 raise ArgumentError(
                     f"measure {measure!r} is unknown{near(measure, named())}: give one of "
-                    f"{', '.join(named())}, or an object such as tm.Anova(paired=True)"
+                    f"{', '.join(named())}, 'all', or an object such as tm.Anova(paired=True)"
                 )
             measure = named()[measure]()
         elif not isinstance(measure, Measure):

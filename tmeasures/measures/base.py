@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -81,6 +81,16 @@ class Measure(ABC):
     error_needs: frozenset[str] = frozenset()
     least: ClassVar[tuple[int, int]] = (1, 1)
 
+    def check(self, errors: bool) -> None:
+        """Try what only a try can tell, before anything runs; nothing unless overridden.
+
+        Args:
+            errors: Whether standard errors are asked for.
+
+        Raises:
+            ArgumentError: The measure cannot be had as it is.
+        """
+
     @abstractmethod
     def finalize(self, quantities: Quantities) -> dict[str, Field]:
         """The variables of one layer; all quantities are NaN where an activation was not finite."""
@@ -100,19 +110,34 @@ class Measure(ABC):
         """
 
     def __repr__(self) -> str:
-        named = inspect.signature(type(self)).parameters
-        return f"{type(self).__name__}({', '.join(f'{k}={getattr(self, k)!r}' for k in named)})"
+        given = (f"{name}={_spelled(value)}" for name, value, _ in _arguments(self))
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def __str__(self) -> str:
-        named = inspect.signature(type(self)).parameters.values()
-        given = [f"{p.name}={v!r}" for p in named if (v := getattr(self, p.name)) != p.default]
+        arguments = _arguments(self)
+        given = [f"{name}={_spelled(value)}" for name, value, usual in arguments if value != usual]
         return self.short + (f"({', '.join(given)})" if given else "")
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and repr(self) == repr(other)
+        return (
+            isinstance(other, Measure)
+            and type(self) is type(other)
+            and _arguments(self) == _arguments(other)
+        )
 
     def __hash__(self) -> int:
         return hash(repr(self))
+
+
+def _arguments(measure: Measure) -> list[tuple[str, Any, Any]]:
+    """Name, value and default of each argument of the constructor."""
+    named = inspect.signature(type(measure)).parameters.values()
+    return [(p.name, getattr(measure, p.name), p.default) for p in named]
+
+
+def _spelled(value: Any) -> str:
+    """An argument in a form that says the same in every process: functions by name."""
+    return getattr(value, "__qualname__", None) or repr(value)
 
 
 def centred(cube: np.ndarray) -> np.ndarray:

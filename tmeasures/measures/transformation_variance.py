@@ -31,7 +31,9 @@ class TransformationVariance(Measure):
       activation's.
     - Undefined: NaN where any activation of the unit was NaN or infinite.
     - Needs: at least 2 transformations. Error: `ArgumentError` for an unknown spread.
-    - Cost: one sample-first pass; 6 numbers of state for each activation.
+    - Standard error, with ``errors=True``: ``TV_se = sd_i(Var_j ST[i, j]) / sqrt(n)``, that of the
+      mean over samples drawn independently; NaN for a single sample. Not for ``"std"``.
+    - Cost: one sample-first pass; 6 numbers of state for each activation, 9 with errors.
     - Source: Quiroga (2020), equation 2.
 
     Example:
@@ -49,6 +51,8 @@ class TransformationVariance(Measure):
     def __init__(self, spread: Spread = "variance") -> None:
         self.spread = checked_spread(spread)
         self.needs = frozenset({"rows" if spread == "variance" else "row_deviations"})
+        if spread == "variance":
+            self.error_needs = frozenset({"row_variances"})
 
     def finalize(self, quantities: Quantities) -> dict[str, Field]:
         """See `Measure.finalize`."""
@@ -60,6 +64,15 @@ class TransformationVariance(Measure):
             values = quantities["rows"] / (n * (m - 1))
             name, units, long_name = "TV", "activation2", "transformation variance"
         return {name: Field(values, units, long_name, Q20, rounding=TV_BELOW_ROUNDING)}
+
+    def standard_errors(self, quantities: Quantities) -> dict[str, Field]:
+        """See `Measure.standard_errors`."""
+        if self.spread == "std":
+            return {}
+        n = quantities.n
+        values = np.sqrt(quantities["row_variances"] / (n - 1) / n)
+        long_name = "standard error of the transformation variance"
+        return {"TV_se": Field(values, "activation2", long_name, Q20, rounding=TV_BELOW_ROUNDING)}
 
     def reference(self, cube: np.ndarray) -> dict[str, np.ndarray]:
         """See `Measure.reference`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,7 +13,8 @@ from tmeasures.errors import ArgumentError
 from tmeasures.fields import DEAD, NOT_FINITE
 from tmeasures.plots.common import label, require_one_value_per_unit
 from tmeasures.plots.text import fitted
-from tmeasures.summaries import per_channel
+from tmeasures.summaries import status_of
+from tmeasures.views import SPATIAL, per_channel
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -86,18 +87,20 @@ class Scale:
 
 
 def units(data: xr.Dataset, measure: str) -> Cells:
-    """A layer's cells, of the shape of its units."""
+    """A layer's cells, of the shape of its units, or of the measure's values if it has fewer."""
     require_one_value_per_unit(data, measure)
-    bits = data["status"].to_numpy()
+    bits = status_of(data, measure).to_numpy()
     values = data[measure].to_numpy().astype(np.float64)
     if data[measure].attrs["kind"] == "decision":
         values[(bits & NOT_FINITE) != 0] = np.nan
     return Cells(values, (bits & DEAD) != 0)
 
 
-def channels(data: xr.Dataset, measure: str) -> Cells:
-    """A layer's cells in a row, maps averaged over space."""
-    cells = units(per_channel(data[[measure, "status"]]), measure)
+def channels(data: xr.Dataset, measure: str, apart: Collection[Hashable] = ()) -> Cells:
+    """A layer's cells in a row, averaged over space, and over the dims that are told."""
+    require_one_value_per_unit(data, measure)
+    reduced = per_channel(data[[measure, "status"]], over={*SPATIAL, *apart})
+    cells = units(reduced, measure)
     return Cells(cells.values.ravel(), cells.dead.ravel())
 
 
@@ -121,7 +124,7 @@ def both_ends(
     low = float(np.quantile(shown, 0.01)) if scale == "log" else min(0.0, float(shown.min()))
     if limit is not None:
         return _asked_for(limit, low, scale)
-    if attributes["kind"] != "value":  # p-values and decisions
+    if attributes["kind"] in ("p", "decision"):
         return min(low, 0.5), 1.0
     high = _fence(np.log(values) for values in alive) if scale == "log" else _fence(alive)
     high = min(math.exp(high), float(shown.max())) if scale == "log" else high

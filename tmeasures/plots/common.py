@@ -10,13 +10,21 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tmeasures.errors import ArgumentError, ResultError
+from tmeasures.fields import BY_STRATUM
 from tmeasures.results import attribute
+from tmeasures.views import strata, stratum
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Trees: TypeAlias = "xr.DataTree | Mapping[str, xr.DataTree] | Iterable[xr.DataTree]"
 """One result or several, as the pictures take them."""
+
+_ENDS = {"TV": "least", "NV": "least", "TD": "least", "ND": "least", "GF": "largest"}
+"""Which values of a measure are those of the most invariant units."""
+
+_NOT_OF_INVARIANCE = ("se", "rate")
+"""Last words of names of variables that say something else about the measure: its error, a rate."""
 
 _OF_FILES = ("pdf.", "ps.", "savefig.", "svg.")
 _OF_LOOKS = ("savefig.edgecolor", "savefig.facecolor", "savefig.transparent")
@@ -79,16 +87,34 @@ def titles(trees: Mapping[str, xr.DataTree], what: str) -> tuple[str, list[str]]
     facts = {name: _facts(tree) for name, tree in trees.items()}
     first = next(iter(facts.values()))
     shared = {
-        key: fact for key, fact in first.items() if all(fact == f[key] for f in facts.values())
+        key: fact for key, fact in first.items() if all(fact == f.get(key) for f in facts.values())
     }
     own = []
     for name, found in facts.items():
         rest = {key: fact for key, fact in found.items() if key not in shared}
         if rest.get("model") == f"of {name}":
             del rest["model"]
+        if "class" in rest and f"class {name}".endswith(rest["class"]):
+            del rest["class"]
         own.append(_sentence(name, rest).replace("\n", ", "))
     alone = len(facts) == 1 and first["model"] == f"of {next(iter(facts))}"
     return _sentence(what, shared), [""] if alone else own
+
+
+def by_class(trees: Mapping[str, xr.DataTree]) -> dict[str, xr.DataTree]:
+    """The results of the single classes of results, by name."""
+    return {
+        f"{name}, class {label}" if len(trees) > 1 else f"class {label}": stratum(tree, label)
+        for name, tree in trees.items()
+        for label in strata(tree)
+    }
+
+
+def most_invariant(variable: xr.DataArray) -> str:
+    """``"least"`` or ``"largest"``; empty where a variable does not measure invariance."""
+    words = str(variable.name).split("_")
+    of_invariance = variable.attrs["kind"] == "value" and words[-1] not in _NOT_OF_INVARIANCE
+    return _ENDS.get(words[0], "") if of_invariance else ""
 
 
 def check_scale(scale: str) -> None:
@@ -99,6 +125,11 @@ def check_scale(scale: str) -> None:
 
 def require_one_value_per_unit(data: xr.Dataset, measure: str) -> None:
     """Whether a measure of a layer has no dims beside those of the units."""
+    if measure.endswith(BY_STRATUM):
+        raise ResultError(
+            f"{measure} has a value for each class: draw {measure.removesuffix(BY_STRATUM)} of "
+            f"tm.stratum(tree, label)"
+        )
     leading = [str(dim) for dim in data[measure].dims if dim not in data["status"].dims]
     if leading:
         raise ResultError(
@@ -118,9 +149,11 @@ def _facts(tree: xr.DataTree) -> dict[str, str]:
     def read(name: str) -> object:
         return attribute(tree, name) if name in tree.attrs else "?"
 
+    only = {"class": f"class {read('stratum')}"} if "stratum" in tree.attrs else {}
     return {
         "model": f"of {read('model')}",
         "transformations": f"under {read('transformations')}",
+        **only,
         "n": f"n = {read('n_samples')} samples",
         "m": f"m = {read('n_transformations')} transformations",
     }
@@ -128,7 +161,7 @@ def _facts(tree: xr.DataTree) -> dict[str, str]:
 
 def _sentence(what: str, facts: Mapping[str, str]) -> str:
     first = [what, *(facts[key] for key in ("model", "transformations") if key in facts)]
-    second = [facts[key] for key in ("n", "m") if key in facts]
+    second = [facts[key] for key in ("class", "n", "m") if key in facts]
     return "\n".join([" ".join(first), *([", ".join(second)] if second else [])])
 
 

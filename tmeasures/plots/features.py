@@ -17,13 +17,14 @@ from tmeasures.fields import DEAD
 from tmeasures.hints import nearest, whole
 from tmeasures.inputs import Feed, transformed_key
 from tmeasures.job import feed_for, probe
-from tmeasures.plots.common import default_title, require_one_value_per_unit
+from tmeasures.plots.common import default_title, most_invariant, require_one_value_per_unit
 from tmeasures.plots.grid import Row, as_lines, draw, ends_of, inputs_as_rows
 from tmeasures.plots.samples import cells_of, first_tile, out_of, row_names, thinned
 from tmeasures.results import attribute
-from tmeasures.summaries import choose, layers_of, per_channel
+from tmeasures.summaries import choose, layers_of
 from tmeasures.tile import Inputs, Tile
 from tmeasures.transformations import TransformationSet
+from tmeasures.views import per_channel
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,22 +41,21 @@ _ADVICE = (
     "with layout= when you measure"
 )
 
-_INVARIANT_AT_0 = ("TV", "NV", "TD", "ND")
-
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Channels by value, smallest first, and what was left out of it, in words."""
+    """Both ends of the channels in order, what they are, and what was left out, in words."""
 
-    smallest: list[int]
-    largest: list[int]
+    first: list[int]
+    last: list[int]
+    marks: tuple[str, str]
     values: np.ndarray
     left_out: list[str]
 
     @property
     def channels(self) -> list[int]:
-        """Those that are drawn, from the smallest value to the largest."""
-        return [*self.smallest, *self.largest]
+        """Those that are drawn, in order."""
+        return [*self.first, *self.last]
 
 
 def features(
@@ -83,9 +83,10 @@ def features(
 
     A block for each sample: the sample under all transformations, below it the maps of the
     ``n_maps`` channels of smallest value and, apart, those of largest value, each with its channel
-    and value at the left. The value of a channel is the mean of the measure over the finite
-    locations of its map, as in `tmeasures.channels`; infinite is the largest. Dead channels and
-    those without a value are left out, and the line below the picture says how many.
+    and value at the left; of GF, where more is more invariant, the largest come first. The value of
+    a channel is the mean of the measure over the finite locations of its map, as in
+    `tmeasures.channels`, or that of a measure of whole maps; infinite is the largest. Dead channels
+    and those without a value are left out, and the line below the picture says how many.
 
     The colours of a map go from its least to its largest activation over all that is shown of it,
     so they compare between transformations and samples, not between channels. Maps over time are
@@ -96,7 +97,8 @@ def features(
         samples: What it was measured on, or others, in any form that `tmeasures.measure` takes.
         transformations: As there. Of more than fit evenly spread ones are drawn, the first and the
             last among them.
-        tree: The result.
+        tree: The result; of `tmeasures.stratum` it the channels are in the order of the class, and
+            the inputs still those of all classes.
         layer: Name of a layer of it with maps.
         measure: Name of a variable with one value per unit or channel.
         n_maps: Channels at each end; fewer where there are not twice as many.
@@ -181,6 +183,7 @@ def _rank(tree: xr.DataTree, layer: str, measure: str, most: int) -> _Ranking:
             f"the result has no layer {layer!r}: use one of {nearest(str(layer), everything)}"
         )
     data = choose({layer: everything[layer]}, measure, None)[layer]
+    require_one_value_per_unit(data, measure)
     reduced = per_channel(data[[measure, "status"]])
     status, values = reduced["status"], reduced[measure]
     if status.dims != ("channel",):
@@ -188,11 +191,11 @@ def _rank(tree: xr.DataTree, layer: str, measure: str, most: int) -> _Ranking:
             f"layer {layer!r} has the dims {', '.join(map(str, data['status'].dims))} and so no "
             f"maps: {_ADVICE}"
         )
-    require_one_value_per_unit(reduced, measure)
     numbers = values.to_numpy().astype(np.float64)
     dead = (status.to_numpy() & DEAD) != 0
     unknown = np.isnan(numbers) & ~dead
-    order = np.argsort(numbers, kind="stable")
+    invariant = most_invariant(values)
+    order = np.argsort(-numbers if invariant == "largest" else numbers, kind="stable")
     alive = [int(i) for i in order if not (dead[i] or unknown[i])]
     if not alive:
         raise ResultError(
@@ -202,7 +205,9 @@ def _rank(tree: xr.DataTree, layer: str, measure: str, most: int) -> _Ranking:
     count = min(most, max(1, len(alive) // 2))
     counts = {"dead": int(dead.sum()), "NaN": int(unknown.sum())}
     out = [f"{n} {what} channels left out" for what, n in counts.items() if n]
-    return _Ranking(alive[:count], alive[max(count, len(alive) - count) :], numbers, out)
+    words = ("most invariant", "least invariant")
+    marks = words if invariant else (f"smallest {measure}", f"largest {measure}")
+    return _Ranking(alive[:count], alive[max(count, len(alive) - count) :], marks, numbers, out)
 
 
 def _probe(network: Network, feed: Feed, tree: xr.DataTree) -> None:
@@ -267,13 +272,10 @@ def _rows(
 
 
 def _block(maps: np.ndarray, i: int, ranking: _Ranking, measure: str) -> list[Row]:
-    """The rows of one sample: smallest values first, the two ends apart."""
-    invariance = measure.split("_")[0] in _INVARIANT_AT_0
-    words = ("most invariant", "least invariant")
-    marks = words if invariance else (f"smallest {measure}", f"largest {measure}")
+    """The rows of one sample, the two ends apart."""
     rows = []
     for place, (channel, values) in enumerate(zip(ranking.channels, maps, strict=True)):
-        end = int(place >= len(ranking.smallest))
+        end = int(place >= len(ranking.first))
         value = f"{ranking.values[channel]:.4g}".replace("inf", "∞")
         rows.append(
             Row(
@@ -282,9 +284,9 @@ def _block(maps: np.ndarray, i: int, ranking: _Ranking, measure: str) -> list[Ro
                 ends_of(values),
                 "viridis",
                 lines=values.ndim == 3,
-                above=_APART if place in (0, len(ranking.smallest)) else _CLOSE,
+                above=_APART if place in (0, len(ranking.first)) else _CLOSE,
                 tint=TINTS[end],
-                mark=marks[end],
+                mark=ranking.marks[end],
             )
         )
     return rows

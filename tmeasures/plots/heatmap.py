@@ -18,7 +18,14 @@ from tmeasures.plots.colours import (
     legend,
     make_scale,
 )
-from tmeasures.plots.common import Trees, check_scale, named, own_style, titles
+from tmeasures.plots.common import (
+    Trees,
+    check_scale,
+    most_invariant,
+    named,
+    own_style,
+    titles,
+)
 from tmeasures.plots.text import fitted, shortened, width_of
 from tmeasures.summaries import choose, layers_of
 
@@ -68,9 +75,9 @@ def heatmap(
     """A column for each layer, a cell for each activation.
 
     Maps are averaged over space as `tmeasures.channels` does (``"mean"``), so a convolution has one
-    cell per channel. All columns are as wide and as high: the cells of a small layer are taller.
-    The first unit is at the top, or with ``sort=True`` the largest value. The number in brackets is
-    that of the layer's cells.
+    cell per channel, also of a measure of whole maps. All columns are as wide and as high: the
+    cells of a small layer are taller. The first unit is at the top, or with ``sort=True`` the least
+    invariant. The number in brackets is that of the layer's cells.
 
     Colours show finite values from the lower end (0, or the least value if that is negative; on a
     logarithmic scale the 1 % quantile of the positive ones, lower ones looking like it) up to
@@ -91,9 +98,9 @@ def heatmap(
             the finite cells that are not dead, layers weighing alike; no less than their 90 %
             quantile and no more than the largest. 1 for p-values and decisions. Give that of
             `common_limit` to compare figures.
-        sort: Order the cells of each layer by value, the least at the bottom, which for NV are the
-            most invariant: the height up to a colour is then a share of the layer. Above the finite
-            ones come the infinite, the dead, and NaN. Rows are then no longer units.
+        sort: Order the cells of each layer by value, the most invariant at the bottom: the least,
+            but of GF the largest. The height up to a colour is then a share of the layer. At the
+            top come NaN and the dead; the infinite are the largest. Rows are then no longer units.
         title: None: the measure, network, transformations, n and m.
 
     Returns:
@@ -128,14 +135,15 @@ def heatmap(
         _Panel(name, {layer: channels(data, measure) for layer, data in datasets.items()})
         for name, datasets in zip(own, chosen.values(), strict=True)
     ]
-    attributes = next(iter(next(iter(chosen.values())).values()))[measure].attrs
+    variable = next(iter(next(iter(chosen.values())).values()))[measure]
+    attributes, bottom = variable.attrs, most_invariant(variable) or "least"
     cells = [cells for panel in panels for cells in panel.layers.values()]
     colours = make_scale(both_ends(cells, attributes, scale, limit), scale)
 
     figure = Picture(dpi=120, layout="constrained")
-    axes = _arrange(figure, panels, sort)
+    axes = _arrange(figure, panels, bottom if sort else "")
     for panel, panel_axes in zip(panels, axes, strict=True):
-        _draw(panel_axes, panel, colours, sort)
+        _draw(panel_axes, panel, colours, bottom if sort else "")
     colour_bar(figure, axes, cells, colours, attributes)
     legend(figure, cells, colours.high)
     text = suptitle if title is None else title
@@ -187,7 +195,7 @@ def common_limit(
     return both_ends(cells, chosen[0][measure].attrs, scale, None)
 
 
-def _arrange(figure: Figure, panels: Sequence[_Panel], sort: bool) -> list[Axes]:
+def _arrange(figure: Figure, panels: Sequence[_Panel], bottom: str) -> list[Axes]:
     """Axes for each panel, with what is written around them, in a figure of the size they need."""
     labels = [panel.labels for panel in panels]
     names = [max(width_of(name, _NAME) for name in group) for group in labels]
@@ -214,18 +222,20 @@ def _arrange(figure: Figure, panels: Sequence[_Panel], sort: bool) -> list[Axes]
         style: dict[str, Any] = {"rotation": 90, "fontsize": _NAME, "parse_math": False}
         panel_axes.set_xticks(range(len(group)), group, **style)
         panel_axes.set_xlabel("layer (cells)", fontsize=9)
-    rows = "cells by value, least at the bottom" if sort else "units, maps averaged over space"
+    rows = (
+        f"cells by value, {bottom} at the bottom" if bottom else "units, maps averaged over space"
+    )
     for panel_axes in with_rows:
         panel_axes.set_ylabel(fitted(rows, height, 9), fontsize=9)
-        if sort:
+        if bottom:
             panel_axes.set_yticks([1, 0.5, 0], ["0 %", "50 %", "100 %"], fontsize=8)
     return axes
 
 
-def _draw(axes: Axes, panel: _Panel, colours: Scale, sort: bool) -> None:
+def _draw(axes: Axes, panel: _Panel, colours: Scale, bottom: str) -> None:
     """One image per layer."""
     for x, cells in enumerate(panel.layers.values()):
-        shown = cells[_by_value(cells)] if sort else cells
+        shown = cells[_by_value(cells, bottom)] if bottom else cells
         axes.imshow(
             colours.paint(shown)[:, None],
             extent=(x - 0.46, x + 0.46, 1, 0),
@@ -239,7 +249,7 @@ def _draw(axes: Axes, panel: _Panel, colours: Scale, sort: bool) -> None:
     axes.tick_params(length=0)
 
 
-def _by_value(cells: Cells) -> np.ndarray:
-    """From the top: NaN, dead, infinite, then the largest value to the least."""
+def _by_value(cells: Cells, bottom: str) -> np.ndarray:
+    """From the top: NaN, dead, then the values down to the one that is at the bottom."""
     group = np.isnan(cells.values) * 2 + (np.isfinite(cells.values) & cells.dead)
-    return np.lexsort((-cells.values, -group))
+    return np.lexsort((cells.values if bottom == "largest" else -cells.values, -group))

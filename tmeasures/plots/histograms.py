@@ -42,6 +42,8 @@ def histograms(
 ) -> Figure:
     """A small histogram for each layer, of all its activations, along one axis.
 
+    Of a measure of whole feature maps each map counts as one unit.
+
     Bars count the finite values of units that are not dead; each histogram is as high as its
     fullest bin, and the black line is the median of these values. Above it stands how many units
     the layer has, and how many of them the bars leave out: dead (all activations equal), infinite,

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tmeasures.errors import ArgumentError, ResultError
+from tmeasures.fields import BY_STRATUM
 from tmeasures.plots.common import (
     Trees,
+    by_class,
     check_scale,
-    label,
     named,
     own_style,
-    require_one_value_per_unit,
     titles,
 )
+from tmeasures.plots.curves import Line, line_of
 from tmeasures.plots.text import fitted, height_of, shortened, width_of
-from tmeasures.summaries import choose, layers_of, summary
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -53,37 +51,13 @@ _LEGEND: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class _Line:
-    """What one tree draws.
-
-    ``lower`` and ``upper`` are the ends of the band, None where there is none; ``dead`` the share
-    of each layer's units that are; ``means`` says what is drawn, in words, and ``left_out`` what is
-    not.
-    """
-
-    layers: list[str]
-    depth: np.ndarray
-    centre: np.ndarray
-    lower: np.ndarray | None
-    upper: np.ndarray | None
-    dead: np.ndarray
-    means: str
-    label: str
-    left_out: str
-
-    def ends(self) -> list[np.ndarray]:
-        """All that is drawn."""
-        return [line for line in (self.centre, self.lower, self.upper) if line is not None]
-
-
 @own_style()
 def lines(
     trees: Trees,
     measure: str = "NV",
     *,
     layers: str | Sequence[str] | None = None,
-    statistic: Literal["mean", "median"] = "mean",
+    statistic: Literal["mean", "median", "score"] = "mean",
     depth: Literal["layer", "percent"] = "layer",
     scale: Literal["linear", "log"] = "linear",
     dashed: str | Collection[str] = (),
@@ -92,13 +66,15 @@ def lines(
     """A line for each result: what its layers' units have of a measure, against depth.
 
     A point is the mean of the finite units of a layer, and the band around the line goes one
-    standard deviation up and down (``statistic="median"``: from the lower to the upper quartile).
+    standard deviation up and down (``statistic="median"``: from the lower to the upper quartile;
+    ``"score"``: no band around the mean of the largest, for measures such as GF that have one).
     They are those of `tmeasures.summary`, so units weigh alike; give `tmeasures.channels` of a
     result to have feature maps weigh alike. Units that are infinite or NaN are left out, and the
     picture says how many. Dead units are finite (NV: 1, TV: 0), so the point of a layer with many
     of them says little: its marker is hollow where they are over a tenth. p-values have their
-    median and quartiles whatever the statistic, decisions the share that is true, without a band.
-    Where a few units dominate the mean, draw the median, or on a logarithmic scale.
+    median and quartiles whatever the statistic, decisions the share that is true and counts their
+    mean, without a band. Where a few units dominate the mean, draw the median, or on a logarithmic
+    scale.
 
     A band ends at 0 where no unit is negative. On a linear scale a band that would flatten the
     lines (over three times as high as all points) leaves the picture; on a logarithmic one it ends
@@ -108,9 +84,10 @@ def lines(
         trees: A result, a mapping of names to results, or a sequence of results, which are then
             named by their networks. Their colours can be told apart by colour-blind people, and
             their markers differ.
-        measure: Name of a variable with one value per unit.
+        measure: Name of a variable with one value per unit; ``"NV_by_stratum"``: a line for each
+            class, as of the results that `tmeasures.stratum` gives.
         layers: Patterns of names of layers (``"conv*"``); None: every layer that has the measure.
-        statistic: ``"mean"`` with standard deviation, or ``"median"`` with quartiles.
+        statistic: ``"mean"`` with standard deviation, ``"median"`` with quartiles, or ``"score"``.
         depth: ``"layer"``: one step a layer, in forward order, with their names (of more than 87
             layers not all are named, long ones are shortened in the middle), the same for all
             results. ``"percent"``: networks of unlike layers; 0 is a result's first layer and 100
@@ -124,7 +101,7 @@ def lines(
 
     Raises:
         ArgumentError: An option is unknown, a name in ``dashed`` is that of no result, there are no
-            results, or nothing is positive on a logarithmic scale.
+            results, the measure has no score, or nothing is positive on a logarithmic scale.
         ResultError: A tree is not a result or has no such measure or layer; with
             ``depth="layer"``, their layers differ; or the measure has dims beside those of the
             units, of which one has to be picked.
@@ -145,8 +122,10 @@ def lines(
 
     _check(statistic, depth, scale)
     results = named(trees)
+    if measure.endswith(BY_STRATUM):
+        results, measure = by_class(results), measure.removesuffix(BY_STRATUM)
     broken = _dashed(dashed, results)
-    lines = {name: _line(tree, measure, layers, statistic) for name, tree in results.items()}
+    lines = {name: line_of(tree, measure, layers, statistic) for name, tree in results.items()}
     if depth == "layer":
         _require_alike(lines)
 
@@ -175,11 +154,12 @@ def lines(
 
 def _check(statistic: str, depth: str, scale: str) -> None:
     for name, given, known in (
-        ("statistic", statistic, ("mean", "median")),
+        ("statistic", statistic, ("mean", "median", "score")),
         ("depth", depth, ("layer", "percent")),
     ):
         if given not in known:
-            raise ArgumentError(f"{name}={given!r} is unknown: use {known[0]!r} or {known[1]!r}")
+            others = ", ".join(map(repr, known[:-1]))
+            raise ArgumentError(f"{name}={given!r} is unknown: use {others} or {known[-1]!r}")
     check_scale(scale)
 
 
@@ -203,54 +183,7 @@ def _size(ticks: Sequence[str] | None, keys: Sequence[str]) -> tuple[float, floa
     return wide, tall, 0.8 + max(width_of(key, 8) for key in keys)
 
 
-def _line(
-    tree: xr.DataTree, measure: str, patterns: str | Sequence[str] | None, statistic: str
-) -> _Line:
-    everything = layers_of(tree)
-    chosen = choose(everything, measure, patterns)
-    for data in chosen.values():
-        require_one_value_per_unit(data, measure)
-    names = list(chosen)
-    variable = next(iter(chosen.values()))[measure]
-    kind = variable.attrs["kind"]
-    table = summary(tree).sel(layer=names)
-    lower = upper = None
-    if kind == "decision":
-        centre, means = table[f"{measure}_share"], "share of the units for which this is so"
-    elif kind == "p" or statistic == "median":
-        centre, means = table[f"{measure}_median"], "median and quartiles over units"
-        lower, upper = table[f"{measure}_q25"], table[f"{measure}_q75"]
-    else:
-        centre, means = table[f"{measure}_mean"], "mean and standard deviation over units"
-        lower, upper = (centre + sign * table[f"{measure}_std"] for sign in (-1, 1))
-        if all(not bool((data[measure] < 0).any()) for data in chosen.values()):
-            lower = lower.clip(min=0)
-    places = list(everything)
-    depth = [100 * places.index(name) / max(len(places) - 1, 1) for name in names]
-    return _Line(
-        names,
-        np.array(depth),
-        centre.to_numpy(),
-        None if lower is None else lower.to_numpy(),
-        None if upper is None else upper.to_numpy(),
-        (table[f"{measure}_dead"] / table.n_units).to_numpy() if kind == "value" else np.zeros(1),
-        means,
-        variable.attrs["long_name"] if kind == "decision" else label(variable.attrs),
-        _left_out(table, measure),
-    )
-
-
-def _left_out(table: xr.Dataset, measure: str) -> str:
-    """How many units are not finite: no more than that, as the summary counts them."""
-    counts = {
-        word: int(table[f"{measure}_{column}"].sum())
-        for word, column in (("infinite", "infinite"), ("NaN", "nan"))
-        if f"{measure}_{column}" in table
-    }
-    return " and ".join(f"{count} {word}" for word, count in counts.items() if count)
-
-
-def _require_alike(lines: Mapping[str, _Line]) -> None:
+def _require_alike(lines: Mapping[str, Line]) -> None:
     first, *others = lines
     for other in others:
         pairs = lines[first].layers, lines[other].layers
@@ -264,7 +197,7 @@ def _require_alike(lines: Mapping[str, _Line]) -> None:
         )
 
 
-def _key(name: str, line: _Line) -> str:
+def _key(name: str, line: Line) -> str:
     """What the legend says of a line: its name, and how many units are left out."""
     note = f"\n({line.left_out} left out)" if line.left_out else ""
     return fitted(name, 2.4, 8) + note
@@ -275,7 +208,7 @@ def _step(count: int, wide: float) -> int:
     return max(1, math.ceil(count * _SLOT / wide))
 
 
-def _limits(axes: Axes, lines: Sequence[_Line], scale: str) -> None:
+def _limits(axes: Axes, lines: Sequence[Line], scale: str) -> None:
     """The ends of the axis, from the points first and the bands as far as they are near."""
     from matplotlib.ticker import FuncFormatter
 
@@ -295,7 +228,7 @@ def _limits(axes: Axes, lines: Sequence[_Line], scale: str) -> None:
         axes.yaxis.set_minor_formatter(
             FuncFormatter(lambda y, _: f"{y:g}" if f"{y:.0e}"[0] in between else "")
         )
-    elif all(line.lower is None for line in lines):  # shares
+    elif all(line.kind == "decision" for line in lines):
         axes.set_ylim(-0.03, 1.03)
     elif points.size:
         reach = 3 * (np.ptp(points) or abs(points[0]) or 1)
@@ -305,7 +238,7 @@ def _limits(axes: Axes, lines: Sequence[_Line], scale: str) -> None:
         axes.set_ylim(low - (room if low < 0 else room / 2), high + room)
 
 
-def _draw(axes: Axes, i: int, line: _Line, x: np.ndarray, step: int, style: str) -> Line2D:
+def _draw(axes: Axes, i: int, line: Line, x: np.ndarray, step: int, style: str) -> Line2D:
     """The line with a marker at every so many points, and the band."""
     colour = LINES[i % len(LINES)]
     log = axes.get_yscale() == "log"
@@ -353,7 +286,7 @@ def _legend(axes: Axes, lines: Sequence[Line2D], keys: Sequence[str]) -> None:
 
 
 def _name_axes(
-    axes: Axes, lines: Sequence[_Line], measure: str, ticks: list[str] | None, step: int
+    axes: Axes, lines: Sequence[Line], measure: str, ticks: list[str] | None, step: int
 ) -> None:
     axes.tick_params(which="both", labelsize=8)
     below = "depth (% of the layers)"

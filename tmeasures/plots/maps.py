@@ -20,9 +20,16 @@ from tmeasures.plots.colours import (
     make_scale,
     units,
 )
-from tmeasures.plots.common import check_scale, default_title, only, own_style
+from tmeasures.plots.common import (
+    check_scale,
+    default_title,
+    only,
+    own_style,
+    require_one_value_per_unit,
+)
 from tmeasures.plots.text import fitted
-from tmeasures.summaries import SPATIAL, choose, layers_of
+from tmeasures.summaries import choose, layers_of, status_of
+from tmeasures.views import SPATIAL
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -76,8 +83,8 @@ def maps(
     Raises:
         ArgumentError: ``tree`` is not a single result; the scale or a channel does not exist; the
             limit is not above the lower end.
-        ResultError: There is no such layer or measure; the layer has one dim only, or more than two
-            that are not y and x of a map.
+        ResultError: There is no such layer or measure; the values have one dim only, as those of a
+            measure of whole maps do, or more than two that are not y and x of a map.
 
     Example:
         >>> import torch, tmeasures as tm
@@ -92,7 +99,8 @@ def maps(
     check_scale(scale)
     result = only(tree)
     data = _layer(result, layer, measure)
-    ordered = _laid_out(layer, data[[measure, "status"]])
+    require_one_value_per_unit(data, measure)
+    ordered = _laid_out(layer, data[[measure]].assign(status=status_of(data, measure)), measure)
     rows, *space = (str(dim) for dim in ordered["status"].dims)
     whole = units(ordered, measure)
     chosen = _chosen(channels, whole, layer, rows)
@@ -123,7 +131,7 @@ def _layer(tree: xr.DataTree, layer: str, measure: str) -> xr.Dataset:
     return having[layer]
 
 
-def _laid_out(layer: str, data: xr.Dataset) -> xr.Dataset:
+def _laid_out(layer: str, data: xr.Dataset, measure: str) -> xr.Dataset:
     """With dims ``(row, column)``, or ``(map, y, x)``."""
     dims = [str(dim) for dim in data["status"].dims]
     others = [dim for dim in dims if dim not in ("y", "x")]
@@ -134,8 +142,10 @@ def _laid_out(layer: str, data: xr.Dataset) -> xr.Dataset:
         return data.transpose(..., *(dim for dim in dims if dim != along), along)
     if len(dims) < 2:
         raise ResultError(
-            f"layer {layer!r} has no space, one value per {dims[0] if dims else 'layer'}: draw it "
-            f"with heatmap(tree, layers={layer!r}) or name a layer of feature maps"
+            f"{measure} has no space in layer {layer!r}, one value per "
+            f"{dims[0] if dims else 'layer'}: draw it with "
+            f"heatmap(tree, {measure!r}, layers={layer!r}), or name a measure and a layer of "
+            f"feature maps"
         )
     extra = next(dim for dim in others if dim != "channel")
     raise ResultError(

@@ -40,7 +40,8 @@ def scatter(
 ) -> Figure:
     """A dot for each unit: one measure against another, coloured by the depth of the layer.
 
-    Maps are averaged over space as in `heatmap`, so a convolution has one dot per channel. Dots
+    Maps are averaged over space as in `heatmap`, so a convolution has one dot per channel; beside a
+    measure of whole maps the other is averaged over all dims that this one lacks. Dots
     that have no place are counted below the picture: dead units (all their activations equal),
     units of which a value is NaN or infinite, and on a logarithmic scale those with a value that is
     not positive. Each is counted once, as the first of these that it is. Where both measures have
@@ -78,7 +79,7 @@ def scatter(
     check_scale(scale)
     result = only(tree)
     chosen = _with_both(layers_of(result), x, y, layers)
-    pairs = [(channels(data, x), channels(data, y)) for data in chosen.values()]
+    pairs = [_pair(data, x, y) for data in chosen.values()]
     kept, left_out = zip(*(_kept(*pair, scale) for pair in pairs), strict=True)
     first = next(iter(chosen.values()))
 
@@ -116,6 +117,12 @@ def _with_both(
     if not both:
         raise ResultError(f"no layer has both {x} and {y}: measure them together")
     return choose(both, y, patterns)
+
+
+def _pair(data: xr.Dataset, x: str, y: str) -> tuple[Cells, Cells]:
+    """The cells of both, over the dims that both have."""
+    apart = set(data[x].dims) ^ set(data[y].dims)
+    return channels(data, x, apart), channels(data, y, apart)
 
 
 def _kept(x: Cells, y: Cells, scale: str) -> tuple[np.ndarray, dict[str, int]]:

@@ -13,6 +13,9 @@ Quantities, for one unit with the matrix ``ST`` of n rows and m columns:
 ``error``              squares about row mean + column mean - mean
 ``largest``            the largest ``|ST[i, j]|``
 =====================  =============================================================
+
+Kinds with parameters give quantities whose names start with their own, ``distances/rows`` or
+``firing/all``: see `tmeasures.statistics.distances` and `tmeasures.statistics.firing`.
 """
 
 from __future__ import annotations
@@ -37,9 +40,9 @@ QUANTITIES = frozenset().union(*(kind.provides for kind in KINDS.values()), {"la
 """All that a measure may need."""
 
 
-def provided(names: Iterable[str]) -> frozenset[str]:
-    """The quantities that `gather` gives from the statistics of these names."""
-    found = frozenset({"largest"}).union(*(KINDS[name].provides for name in names))
+def provided(kinds: Iterable[Kind]) -> frozenset[str]:
+    """The quantities that `gather` gives from statistics of these kinds."""
+    found = frozenset({"largest"}).union(*(kind.provides for kind in kinds))
     return found | {"error"} if {"row_means", "between"} <= found else found
 
 

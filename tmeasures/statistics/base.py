@@ -28,6 +28,9 @@ class Kind(Protocol):
     def state_bytes(self, setup: Setup) -> int:
         """Bytes of state for one layer."""
 
+    def applies(self, dims: tuple[str, ...]) -> str | None:
+        """Why it can not be kept of a layer of such dims; None where it can."""
+
     def __call__(self, setup: Setup) -> Statistic:
         """An empty statistic for one layer."""
 
@@ -62,6 +65,11 @@ class Statistic(ABC):
     @abstractmethod
     def state_bytes(setup: Setup) -> int:
         """Bytes of state for one layer."""
+
+    @staticmethod
+    def applies(dims: tuple[str, ...]) -> str | None:
+        """Why it can not be kept of a layer of such dims; None where it can."""
+        return None
 
     def update(self, tile: Tile[Tensor]) -> None:
         """Fold a tile ``(sample, transformation, *unit)`` into the state, reading it once."""

@@ -183,9 +183,14 @@ identity 0; fill 0.0>
         }
 
     @cached_property
+    def identities(self) -> tuple[int, ...]:
+        """Indices of all identities."""
+        return tuple(i for i, t in enumerate(self._elements) if t.is_identity)
+
+    @property
     def identity(self) -> int | None:
         """Index of the first identity, or None where the set has none."""
-        return next((i for i, t in enumerate(self._elements) if t.is_identity), None)
+        return next(iter(self.identities), None)
 
     def apply(
         self,

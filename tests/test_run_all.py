@@ -1,0 +1,220 @@
+"""Whole runs of distances, firing rates, errors and strata against the stored cube."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import tmeasures as tm
+from cubes import cube, images, network
+from tmeasures.results import attribute
+
+ROTATIONS = tm.rotations(12)
+
+
+def double(seed=0):
+    """A network in which tiles of any size give the same to 1e-12."""
+    return network(seed).double()
+
+
+def assert_is(tree, cubes, measures, dims=None, rtol=1e-9):
+    for name, values in cubes.items():
+        for measure in measures:
+            options = {"dims": dims[name]} if dims else {}
+            with np.errstate(all="ignore"):
+                expected = measure.reference(values, **options)
+            for variable, reference in expected.items():
+                found = tree[f"layers/{name}/{variable}"].values
+                reference = reference.astype(np.float64)
+                np.testing.assert_allclose(found, reference, rtol, 1e-12, err_msg=variable)
+
+
+def passes(plan):
+    return [(p.order, *p.statistics) for p in plan.passes]
+
+
+ONE = [("sample", "moments", "distances")]
+ROWS_APART = [("sample", "moments", "block distances"), ("sample", "row distances")]
+BLOCKS_APART = [
+    ("sample", "moments", "row distances"),
+    ("transformation", "block distances"),
+]
+COLUMNS_APART = [
+    ("sample", "rows", "row distances"),
+    ("transformation", "columns", "block distances"),
+]
+
+
+@pytest.mark.parametrize("n", [40, 70])
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        (None, ONE),
+        (1_500_000, ROWS_APART),
+        (500_000, BLOCKS_APART),
+        (250_000, COLUMNS_APART * 2),  # two groups of layers
+        (120_000, COLUMNS_APART * 3),  # single inputs, rows and blocks held
+    ],
+)
+def test_distances_are_those_of_the_stored_cube_in_every_way(n, memory, expected):
+    measures = [tm.TransformationDistance(), tm.SampleDistance(), tm.NormalizedDistance()]
+    arguments = {"measures": measures, "memory": memory}
+    plan = tm.explain(double(), images(n), ROTATIONS, **arguments)
+    assert passes(plan) == expected
+    tree = tm.measure(double(), images(n), ROTATIONS, **arguments)
+    assert_is(tree, cube(double(), images(n), ROTATIONS), measures)
+    assert tree.attrs["inputs"] == plan.inputs == n * 12 * len(expected)
+
+
+@pytest.mark.parametrize("batch_size", [None, 100, 48, 7])
+def test_block_estimates_are_the_same_whatever_the_batch_size(batch_size):
+    arguments = (double(), images(70), ROTATIONS)
+    tree = tm.measure(*arguments, measures="all", errors=True, batch_size=batch_size)
+    whole = tm.measure(*arguments, measures="all", errors=True, batch_size=70 * 12)
+    for name in ("TD", "SD", "ND", "TD_se", "SD_se", "ND_se", "TV_se", "GF", "GF_rate"):
+        for layer in ("0", "1", "2", "4"):
+            found, expected = (each[f"layers/{layer}/{name}"].values for each in (tree, whole))
+            np.testing.assert_allclose(found, expected, 1e-9, 1e-14, err_msg=name)
+
+
+@pytest.mark.parametrize("memory", [None, 500_000])
+def test_all_pairs_are_all_pairs(memory):
+    measures = [tm.SampleDistance(pairs="all"), tm.NormalizedDistance(pairs="all")]
+    arguments = {"measures": measures, "memory": memory}
+    plan = tm.explain(double(), images(70), ROTATIONS, **arguments)
+    tree = tm.measure(double(), images(70), ROTATIONS, **arguments)
+    assert_is(tree, cube(double(), images(70), ROTATIONS), measures)
+    held = "the activations of 70 rows are held"
+    assert any(held in why for why in plan.why) is (memory is not None)
+
+
+def test_distances_of_maps_leave_out_layers_without_channels():
+    measures = [
+        tm.NormalizedDistance(vectors=True),
+        tm.TransformationDistance("cosine", vectors=True),
+        tm.SampleDistance("manhattan", vectors=True, unit_norm=True),
+    ]
+    tree = tm.measure(double(), images(40), ROTATIONS, measures=measures)
+    cubes = cube(double(), images(40), ROTATIONS)
+    del cubes["4"]
+    dims = dict.fromkeys(cubes, ("channel", "y", "x"))
+    assert_is(tree, cubes, measures, dims)
+    assert tree["layers/0/ND_vectors"].dims == ("channel",)
+    assert list(tree["layers/4"].data_vars) == ["status"]
+    left = attribute(tree, "left_out_of")
+    assert list(left) == [str(measure) for measure in measures]
+    assert all(layers.keys() == {"4"} for layers in left.values())
+    plan = tm.explain(double(), images(40), ROTATIONS, measures=measures)
+    assert any("leaves out 1 of 4 layers" in why for why in plan.why)
+
+
+def test_a_map_with_one_unit_that_is_not_finite_has_no_distance():
+    class Broken(nn.Module):
+        def forward(self, x):
+            x = x.repeat(1, 2, 1, 1)
+            x[:, 1, 3, 3] = torch.nan
+            return x
+
+    model = nn.Sequential(Broken(), nn.Conv2d(2, 1, 1))
+    measures = [tm.NormalizedDistance(vectors=True), "ND", "GF"]
+    arguments = {"measures": measures, "layers": "0", "layout": {"0": ("channel", "y", "x")}}
+    with pytest.warns(tm.TMeasuresWarning, match="NaN"):
+        tree = tm.measure(model, images(40), ROTATIONS, **arguments)
+    layer = tree["layers/0"]
+    assert np.isfinite(layer["ND_vectors"].values).tolist() == [True, False]
+    for name in ("ND", "GF_rate"):
+        assert np.isfinite(layer[name].values).sum() == 2 * 64 - 1
+
+
+@pytest.mark.parametrize("batch_size", [None, 7])
+@pytest.mark.parametrize("rotations", [ROTATIONS, ROTATIONS[1:], ROTATIONS[6:] * tm.flips()])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sign": "best", "g": 0.1},
+        {"reference": "transformed", "g": 0.05},
+        {"threshold": "normal", "local": "marginal"},
+        {"threshold": "normal", "reference": "transformed", "sign": -1},
+    ],
+)
+def test_firing_rates_are_those_of_the_stored_cube(options, rotations, batch_size):
+    measure = tm.Goodfellow(**options)
+    arguments = {"measures": [measure, "TV"], "batch_size": batch_size}
+    plan = tm.explain(double(), images(70), rotations, **arguments)
+    tree = tm.measure(double(), images(70), rotations, **arguments)
+    cubes = cube(double(), images(70), rotations)
+    untransformed = cube(double(), images(70), None)
+    for name, values in cubes.items():
+        expected = measure.reference(
+            values, untransformed=untransformed[name][:, 0], identities=rotations.identities
+        )
+        for variable, reference in expected.items():
+            found = tree[f"layers/{name}/{variable}"].values
+            np.testing.assert_allclose(found, reference.astype(np.float64), 1e-9)
+    assert tree.attrs["inputs"] == plan.inputs
+    m = len(rotations)
+    beside = 0 if rotations.identities else 70
+    rows = 70 * m if options.get("threshold") == "normal" else -(-70 // m) * m
+    prelude = rows if options.get("reference") == "transformed" else 70
+    assert plan.inputs == 70 * m + beside + prelude
+
+
+def test_thresholds_share_a_pass_where_there_are_two():
+    arguments = {"measures": "all", "memory": 1_500_000}
+    plan = tm.explain(double(), images(70), ROTATIONS, **arguments)
+    assert passes(plan) == [
+        ("sample", "moments", "block distances", "calibration"),
+        ("sample", "row distances", "firing"),
+    ]
+    tree = tm.measure(double(), images(70), ROTATIONS, **arguments)
+    whole = tm.measure(double(), images(70), ROTATIONS, measures="all")
+    for layer in ("0", "1", "2", "4"):
+        for name in ("GF", "GF_rate", "ND"):
+            found, expected = (each[f"layers/{layer}/{name}"].values for each in (tree, whole))
+            np.testing.assert_allclose(found, expected, 1e-9)
+
+
+def test_an_iterable_of_unknown_length_holds_its_blocks():
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(images(70).double())
+
+    measures = [tm.TransformationDistance(), tm.SampleDistance(), tm.NormalizedDistance()]
+    tree = tm.measure(double(), Stream(), ROTATIONS, measures=measures, batch_size=100)
+    assert_is(tree, cube(double(), Stream(), ROTATIONS), measures)
+    with pytest.raises(tm.ArgumentError, match="serves one"):
+        tm.measure(double(), Stream(), ROTATIONS, measures="GF")
+    with pytest.raises(tm.ArgumentError, match="'all' takes a number of samples"):
+        tm.measure(double(), Stream(), ROTATIONS, measures=tm.SampleDistance(pairs="all"))
+
+
+def test_a_plan_of_all_measures_is_taken_over():
+    arguments = {"measures": "all", "errors": True, "memory": 2_000_000}
+    plan = tm.explain(double(), images(70), ROTATIONS, **arguments)
+    del arguments["memory"]
+    tree = tm.measure(double(), images(70), ROTATIONS, plan=plan, **arguments)
+    assert tm.Plan.from_json(tree.attrs["plan"]) == plan
+    few = tm.measure(double(), images(70), ROTATIONS, plan=plan, measures=["ND", "GF"])
+    for name in ("ND", "GF"):
+        np.testing.assert_array_equal(few[f"layers/0/{name}"], tree[f"layers/0/{name}"])
+    without = tm.explain(double(), images(70), ROTATIONS, measures=["TD", "SV"])
+    for change in ({"measures": "SD"}, {"measures": "GF"}, {"measures": "TD", "errors": True}):
+        with pytest.raises(tm.ArgumentError, match="the plan was made for other"):
+            tm.measure(double(), images(70), ROTATIONS, plan=without, **change)
+
+
+def test_standard_errors_are_those_of_the_stored_cube():
+    arguments = (double(), images(70), ROTATIONS)
+    tree = tm.measure(*arguments, measures=["TV", "SD", "NV"], errors=True)
+    values = cube(*arguments)["0"].astype(np.longdouble)
+    expected = values.var(1, ddof=1).std(0, ddof=1) / np.sqrt(70)
+    np.testing.assert_allclose(tree["layers/0/TV_se"], expected.astype(float), 1e-9)
+    apart = [np.abs(b[:, None] - b).sum((0, 1)) for b in np.split(values, [32, 64])]
+    sizes = np.array([32, 32, 6])[:, None, None, None]
+    means = np.stack(apart).mean(1) / (sizes * (sizes - 1)) * 69 / 70
+    expected = means.std(0, ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(tree["layers/0/SD_se"], expected.astype(float), 1e-9)
+    assert "NV_se" not in tree["layers/0"]
+    one = tm.measure(double(), images(1), ROTATIONS, measures="TV", errors=True)
+    assert np.isnan(one["layers/0/TV_se"]).all()

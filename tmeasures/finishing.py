@@ -1,0 +1,99 @@
+"""Turns the statistics of a layer into its measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tmeasures.capture import Layer
+from tmeasures.fields import DEAD, NOT_FINITE, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING, Field
+from tmeasures.hints import within_memory
+from tmeasures.measures import Measure, Quantities
+from tmeasures.plan import Plan
+from tmeasures.statistics import Statistic, gather
+from tmeasures.strata import undefined
+
+Values = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was measured of one layer.
+
+    Attributes:
+        layer: The layer.
+        fields: By variable name.
+        status: Bits for each unit, ``(*unit,)`` uint8.
+    """
+
+    layer: Layer
+    fields: dict[str, Field]
+    status: np.ndarray
+
+
+@within_memory("the results", "name fewer layers, or take activations='pooled'")
+def finish(
+    state: dict[str, dict[str, Statistic]],
+    layers: Sequence[Layer],
+    measures: Sequence[Measure],
+    plan: Plan,
+) -> list[Outcome]:
+    """Turn statistics into measures; each layer's state is freed when it is done."""
+    outcomes = []
+    for layer in layers:
+        statistics = state.pop(layer.name)
+        n = next(iter(statistics.values())).n
+        values = {k: v.cpu().double().numpy() for k, v in gather(statistics.values()).items()}
+        del statistics
+        with np.errstate(all="ignore"):
+            status, bad = _status(values, n, plan.m, torch.finfo(layer.dtype).eps)
+        if bad.any():
+            values = {k: _without(v, bad, layer) for k, v in values.items()}
+        quantities = Quantities(n, plan.m, values)
+        fields: dict[str, Field] = {}
+        with np.errstate(all="ignore"):  # 0 / 0 and x / 0 have their meaning in each measure
+            for measure in measures:
+                if measure.needs <= values.keys():
+                    fields |= _fields(measure, quantities, plan.errors)
+        outcomes.append(Outcome(layer, fields, status))
+    return outcomes
+
+
+def _fields(measure: Measure, quantities: Quantities, errors: bool) -> dict[str, Field]:
+    found = measure.finalize(quantities)
+    if errors:
+        found |= measure.standard_errors(quantities)
+    return undefined(found) if quantities.n < measure.least[0] else found
+
+
+def _without(values: np.ndarray, bad: np.ndarray, layer: Layer) -> np.ndarray:
+    """Quantities with NaN for units that were not finite, and for channels with such a unit."""
+    if values.shape[values.ndim - bad.ndim :] != bad.shape:
+        others = tuple(axis for axis, dim in enumerate(layer.dims) if dim != "channel")
+        bad = np.asarray(bad.any(others))
+    return np.where(bad, np.nan, values)
+
+
+def _status(
+    values: Mapping[str, np.ndarray], n: int, m: int, eps: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bits for each unit, and which units had an activation that is not finite."""
+    moments = (v for name, v in values.items() if "/" not in name)
+    bad = ~np.isfinite(sum(moments))
+    rounding = (16 * eps * values["largest"]) ** 2
+    zero = np.zeros_like(values["largest"])
+    within, columns = values.get("rows", zero), values.get("columns", zero)
+    # Rows and columns constant, or what one of the two orders knows of both.
+    others = values.get("columns", values.get("row_means", zero)) + values.get("between", zero)
+    status = np.where(bad, NOT_FINITE, 0).astype(np.uint8)
+    status |= np.where(~bad & (within == 0) & (others == 0), DEAD, 0).astype(np.uint8)
+    for bit, squares, count in (
+        (TV_BELOW_ROUNDING, within, n * (m - 1)),
+        (SV_BELOW_ROUNDING, columns, m * (n - 1)),
+    ):
+        below = ~bad & (squares > 0) & (squares < rounding * count)
+        status |= np.where(below, bit, 0).astype(np.uint8)
+    return status, bad

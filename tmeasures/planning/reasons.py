@@ -1,0 +1,97 @@
+"""Says why a plan is as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tmeasures.budget import size
+from tmeasures.plan import Pass, Plan
+from tmeasures.planning.problem import Problem
+from tmeasures.statistics.distances import DistancesKind
+
+
+def reasons(problem: Problem, plan: Plan, first: tuple[Pass, ...]) -> Iterator[str]:
+    """Why the plan is as it is, a sentence each."""
+    walks = [p for p in plan.passes if not p.prelude]
+    yield _passes_reason(problem, walks, [p for p in first if not p.prelude])
+    yield from _preludes_reasons(plan)
+    if len(plan.passes) > 1:
+        for number, p in enumerate(plan.passes, 1):
+            served = [
+                name for name, needs in problem.wanted.needs.items() if _serves(problem, p, needs)
+            ]
+            yield f"pass {number} is for {', '.join(served)}"
+    yield from _left_out(problem)
+    if problem.batch_size is not None:
+        yield f"tiles of {problem.batch_size} inputs as asked for"
+    for p in walks:
+        if p.order == "sample" and p.transformations < problem.m:
+            yield (
+                f"a tile holds {p.transformations} of {problem.m:,} columns: rows stay open over "
+                "several tiles"
+            )
+            break
+    yield from dict.fromkeys(_held_reasons(problem, walks))
+    if plan.strata:
+        yield "the samples are visited a stratum at a time, each as often as without"
+    if plan.reads_labels:
+        yield "the samples are read once before all passes, for their labels"
+
+
+def _passes_reason(problem: Problem, walks: Sequence[Pass], first: Sequence[Pass]) -> str:
+    m = problem.m
+    if len(walks) == len(first) == 1 and walks[0].order == first[0].order:
+        if set(first[0].statistics) <= {"rows"} | {kind.name for kind in problem.wanted.firing}:
+            return "one pass: what is asked for closes with each row, so no state grows with m"
+        return f"one pass: the state of all {m:,} columns fits the memory"
+    if len(walks) == len(first):
+        return "two passes: thresholds take the whole matrix, which the first one walks anyway"
+    text = f"one pass would take {size(problem.bytes(first))} for state and tile: "
+    groups = len(dict.fromkeys(p.layers for p in walks))
+    if groups > 1:
+        return text + f"{groups} groups of layers one after another, {len(walks)} passes in all"
+    if len(walks) == 1:
+        return text + "columns one block after another, each sample read once per block"
+    count = {2: "two passes, twice", 3: "three passes, three times"}[len(walks)]
+    return text + f"{count} the forward passes, but less state"
+
+
+def _preludes_reasons(plan: Plan) -> Iterator[str]:
+    for number, p in enumerate(plan.passes, 1):
+        if p.prelude:
+            rows = "all" if p.first is None else f"the first {p.first:,}"
+            alone = ", untransformed" if p.untransformed == "alone" else ""
+            yield f"pass {number} is a short one that finds thresholds from {rows} samples{alone}"
+
+
+def _serves(problem: Problem, p: Pass, needs: frozenset[str]) -> bool:
+    kinds = [problem.kinds[name] for name in p.statistics]
+    if any(kind.provides & needs for kind in kinds):
+        return True
+    firing = [kind for kind in problem.wanted.firing if kind.provides & needs]
+    return any(kind.calibration in kinds for kind in firing)
+
+
+def _held_reasons(problem: Problem, walks: Sequence[Pass]) -> Iterator[str]:
+    for p in walks:
+        for kind in (problem.kinds[name] for name in p.statistics):
+            if not isinstance(kind, DistancesKind):
+                continue
+            if rows := kind.held_rows(problem.setup(p, problem.layers[0])):
+                yield (
+                    f"{kind.name}: the activations of {rows:,} row{'s' if rows > 1 else ''} are "
+                    f"held, for a tile of {p.samples} x {p.transformations} does not close them"
+                )
+
+
+def _left_out(problem: Problem) -> Iterator[str]:
+    for kind in problem.wanted.distances:
+        reasons = {layer.name: kind.applies(layer.dims) for layer in problem.layers}
+        names = [name for name, why in reasons.items() if why is not None]
+        if names:
+            asking = problem.wanted.asking(kind)
+            shown = ", ".join(names[:3] + ["..."] * (len(names) > 3))
+            yield (
+                f"{asking} leaves out {len(names)} of {len(problem.layers)} layers "
+                f"({shown}): {reasons[names[0]]}"
+            )
