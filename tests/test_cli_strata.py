@@ -214,6 +214,7 @@ def test_measuring_by_class():
     tree = tm.open("own.nc")
     assert {"TV", "TV_strata", "TV_by_stratum", "TV_se"} <= set(tree["layers/1"].data_vars)
     assert "--stratum shows one of 0, 1, 2" in text.stdout
-    assert "class 1" in run("tmeasures show own.nc --stratum 1").stdout
+    assert ", class 1\n" in run("tmeasures show own.nc --stratum 1").stdout
+    assert ", means over classes\n" in run("tmeasures show own.nc").stdout
     plan = run(f"tmeasures explain {RUN} --stratify mean").stdout
     assert plan != run(f"tmeasures explain {RUN}").stdout

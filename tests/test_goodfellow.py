@@ -220,6 +220,16 @@ def test_just_as_many_inputs_fire_as_are_to(backend, g):
                 np.testing.assert_allclose(rate * count, expected, rtol=1e-12)
 
 
+def test_a_unit_that_is_constant_in_each_part_is_not_constant():
+    kind = FiringKind(Rule(0.99)).calibration  # fires always, or never
+    cube = torch.tensor([[3.0, 3.0]] * 4 + [[1.0, 3.0]] * 4).unsqueeze(1)
+    parts = [
+        feed(kind(setup_for(cube, (4, 1))), cube[at : at + 4], 4, 1, start=at) for at in (0, 4)
+    ]
+    parts[0].merge(parts[1])
+    assert parts[0].thresholds()[0].tolist() == [-np.inf, np.inf]
+
+
 def test_the_first_inputs_of_the_order_give_a_quantile(monkeypatch):
     monkeypatch.setattr(firing, "MOST", 10)
     kind = FiringKind(Rule(0.2)).calibration
@@ -307,19 +317,31 @@ def test_firing_for_the_same_samples_under_all_is_1_over_g(g):
 
 
 def test_the_best_of_two_signs_is_the_larger_and_its_rate_goes_with_it():
-    cube = normal_cube(2000, 5, (4,))
-    untransformed = -torch.rand(2000, 1, 2).square()
-    others = torch.rand(2000, 4, 2) / 2 - 0.5
-    cube[:, :, :2] = torch.cat(
-        [untransformed, others.where(untransformed > -0.9, untransformed)], 1
-    )
-    cube[:, 0, 0] = cube[:, 0, 0].clamp(min=-0.995)  # ties: a rate below g
+    cube, g = normal_cube(2000, 5, (4,)), torch.Generator().manual_seed(0)
+    first = -torch.rand(2000, 1, 2, generator=g).square()
+    others = torch.rand(2000, 4, 2, generator=g) / 2 - 0.5
+    cube[:, :, :2] = torch.cat([first, others.where(first > -0.9, first)], 1)
+    column = cube[:, 0, 0]
+    cube[:, 0, 0] = column.where((column < -0.99) | (column > -0.9), torch.tensor(-0.9))  # ties
     up, down, best = (fields(Goodfellow(0.01, sign=s), cube, (64, 5)) for s in (1, -1, "best"))
     larger = down["GF"].values > up["GF"].values
     assert larger[:2].all()
+    assert down["GF_rate"].values[0] < 0.008 < up["GF_rate"].values[0]
     for name in up:
         expected = np.where(larger, down[name].values, up[name].values)
         np.testing.assert_array_equal(best[name].values, expected)
+
+
+def test_the_first_sign_is_the_best_where_both_are_but_for_rounding():
+    # (2/3) / (4/9) and (1/7) / (2/21)
+    counts = {"samples": [6, 7], "joint": [4, 1], "all": [8, 12 / 7]}
+    values = {f"/{part}": np.array(value, float)[:, None] for part, value in counts.items()}
+    measure = Goodfellow(0.1, "transformed", sign="best")
+    (kind,) = measure.kinds
+    for more in (0, 1e-15, -1e-15):
+        values["/joint"][1] = 1 + more
+        found = measure.finalize(Quantities(6, 3, {kind.name + k: v for k, v in values.items()}))
+        np.testing.assert_allclose(found["GF_rate"].values, 4 / 9)
 
 
 def test_the_best_of_two_signs_is_the_one_that_is_a_number():
@@ -441,6 +463,7 @@ def test_the_score_of_a_layer_is_of_its_best_units():
         ({"local": "global"}, "'marginal'"),
         ({"sign": 0}, "give 1, -1 or 'best'"),
         ({"sign": True}, "sign=True"),
+        ({"sign": 1.0}, "sign=1.0"),
         ({"sign": "both"}, "sign='both'"),
         ({"local": "marginal", "reference": "transformed"}, "1 by construction"),
     ],

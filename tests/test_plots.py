@@ -425,6 +425,9 @@ def test_titles_say_the_class():
     figure = plots.heatmap({"mine": stratum(tree, "ant"), "other": stratum(tree, "bee")})
     panels = [axes.get_title("left") for axes in figure.axes[:2]]
     assert panels == ["mine, class ant, n = 4 samples", "other, class bee, n = 3 samples"]
+    tree.attrs["stratify"] = "each"
+    assert "\nmeans over classes, n = 100 samples, m" in plots.heatmap(tree).get_suptitle()
+    assert "\nclass ant, n = 4 samples, m" in plots.heatmap(stratum(tree, "ant")).get_suptitle()
     figure = plots.heatmap({"a": stratum(tree, "ant"), "b": stratum(each_class(seed=1), "ant")})
     assert "class ant, n = 4 samples" in figure.get_suptitle()
 

@@ -138,6 +138,13 @@ def strata(tree: xr.DataTree) -> list[Any]:
     raise ResultError("the result has no values of single classes: measure with stratify='each'")
 
 
+def of_classes(tree: xr.DataTree) -> str:
+    """Which class, or that they are means over classes, in words; empty for other results."""
+    if "stratum" in tree.attrs:
+        return f"class {attribute(tree, 'stratum')}"
+    return "means over classes" if tree.attrs.get("stratify", "none") != "none" else ""
+
+
 def per_channel(
     data: xr.Dataset, how: str = "mean", over: Collection[Hashable] = SPATIAL
 ) -> xr.Dataset:

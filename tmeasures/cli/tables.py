@@ -12,7 +12,7 @@ from tmeasures.fields import BY_STRATUM, DEAD
 from tmeasures.hints import nearest
 from tmeasures.results import attribute
 from tmeasures.summaries import layers_of, measured
-from tmeasures.views import strata
+from tmeasures.views import of_classes, strata
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,9 +39,9 @@ def overview(tree: xr.DataTree) -> str:
 
     seconds = read("seconds")
     took = f"{seconds:.1f} s" if isinstance(seconds, float) else "?"
-    of_class = f", class {read('stratum')}" if "stratum" in tree.attrs else ""
+    classes = of_classes(tree)
     lines = [
-        f"{read('model')} under {read('transformations')}{of_class}",
+        f"{read('model')} under {read('transformations')}" + (f", {classes}" if classes else ""),
         f"n = {read('n_samples')} samples, m = {read('n_transformations')} transformations, "
         f"{read('n_units')} activations",
         f"measured on {read('device')} in {took}, {read('created')}, tmeasures {read('tmeasures')}",

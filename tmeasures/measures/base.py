@@ -109,30 +109,31 @@ class Measure(ABC):
         In extended precision, after subtracting each unit's first activation, which is exact.
         """
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor by name, each kept as an attribute."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
     def __repr__(self) -> str:
-        given = (f"{name}={_spelled(value)}" for name, value, _ in _arguments(self))
+        given = (f"{name}={_spelled(value)}" for name, value in self.arguments.items())
         return f"{type(self).__name__}({', '.join(given)})"
 
     def __str__(self) -> str:
-        arguments = _arguments(self)
-        given = [f"{name}={_spelled(value)}" for name, value, usual in arguments if value != usual]
+        usual = inspect.signature(type(self)).parameters
+        given = [
+            f"{name}={_spelled(value)}"
+            for name, value in self.arguments.items()
+            if value != usual[name].default
+        ]
         return self.short + (f"({', '.join(given)})" if given else "")
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Measure)
-            and type(self) is type(other)
-            and _arguments(self) == _arguments(other)
-        )
+        if not isinstance(other, Measure):
+            return False
+        return type(self) is type(other) and self.arguments == other.arguments
 
     def __hash__(self) -> int:
         return hash(repr(self))
-
-
-def _arguments(measure: Measure) -> list[tuple[str, Any, Any]]:
-    """Name, value and default of each argument of the constructor."""
-    named = inspect.signature(type(measure)).parameters.values()
-    return [(p.name, getattr(measure, p.name), p.default) for p in named]
 
 
 def _spelled(value: Any) -> str:

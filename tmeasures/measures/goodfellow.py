@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from inspect import signature
 from statistics import NormalDist
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -91,12 +90,12 @@ class Goodfellow(Measure):
         local: Local = "conditional",
         sign: Sign = 1,
     ) -> None:
-        if isinstance(g, bool) or not (isinstance(g, int | float) and 0 < g < 1):
+        if not (isinstance(g, int | float) and 0 < g < 1):
             raise ArgumentError(f"g={g!r} is no share of inputs: give a number between 0 and 1")
         _check("reference", reference, ("untransformed", "transformed"))
         _check("threshold", threshold, ("quantile", "normal"))
         _check("local", local, ("conditional", "marginal"))
-        if isinstance(sign, bool) or sign not in (1, -1, "best"):
+        if type(sign) not in (int, str) or sign not in (1, -1, "best"):
             raise ArgumentError(f"sign={sign!r} is unknown: give 1, -1 or 'best'")
         if local == "marginal" and reference == "transformed":
             raise ArgumentError(
@@ -109,19 +108,10 @@ class Goodfellow(Measure):
         self.kinds, self.needs = (kind,), kind.provides
 
     @property
-    def _arguments(self) -> dict[str, float | str]:
-        # `reference` is a method of every measure, so that argument has no attribute of its name
-        kept = {key: getattr(self, key) for key in ("g", "threshold", "local", "sign")}
-        return {"g": kept.pop("g"), "reference": self._rule.reference, **kept}
-
-    def __repr__(self) -> str:
-        given = (f"{key}={value!r}" for key, value in self._arguments.items())
-        return f"{type(self).__name__}({', '.join(given)})"
-
-    def __str__(self) -> str:
-        usual = {key: p.default for key, p in signature(type(self)).parameters.items()}
-        given = [f"{k}={v!r}" for k, v in self._arguments.items() if v != usual[k]]
-        return self.short + (f"({', '.join(given)})" if given else "")
+    def arguments(self) -> dict[str, Any]:
+        """See `Measure.arguments`; ``reference`` is a method of measures, so no attribute."""
+        kept = {name: getattr(self, name) for name in ("threshold", "local", "sign")}
+        return {"g": self.g, "reference": self._rule.reference, **kept}
 
     def finalize(self, quantities: Quantities) -> dict[str, Field]:
         """See `Measure.finalize`."""
@@ -131,7 +121,7 @@ class Goodfellow(Measure):
         gf, rate = self._ratio(samples, n, joint, everywhere)
         if self.sign == "best":
             gf, rate = _larger(gf, rate)
-        origin, attributes = f"{G09}; {Q20}", self._arguments
+        origin, attributes = f"{G09}; {Q20}", self.arguments
         words = f"firing rate over {self._rule.reference} inputs"
         return {
             "GF": Field(gf, "1", "Goodfellow invariance", origin, score=0.2, attributes=attributes),
@@ -201,8 +191,8 @@ class Goodfellow(Measure):
 
 
 def _larger(gf: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The larger GF of two signs, and the rate of that one."""
-    second = (gf[1] > gf[0]) | np.isnan(gf[0])
+    """The larger GF of two signs, and the rate of that one; the first where rounding decides."""
+    second = (gf[1] > gf[0] * (1 + 1e-12)) | np.isnan(gf[0])
     return np.where(second, gf[1], gf[0]), np.where(second, rate[1], rate[0])
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import BY_STRATUM
 from tmeasures.results import attribute
-from tmeasures.views import strata, stratum
+from tmeasures.views import of_classes, strata, stratum
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -149,11 +149,11 @@ def _facts(tree: xr.DataTree) -> dict[str, str]:
     def read(name: str) -> object:
         return attribute(tree, name) if name in tree.attrs else "?"
 
-    only = {"class": f"class {read('stratum')}"} if "stratum" in tree.attrs else {}
+    classes = of_classes(tree)
     return {
         "model": f"of {read('model')}",
         "transformations": f"under {read('transformations')}",
-        **only,
+        **({"class": classes} if classes else {}),
         "n": f"n = {read('n_samples')} samples",
         "m": f"m = {read('n_transformations')} transformations",
     }
