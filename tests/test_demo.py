@@ -147,9 +147,12 @@ def test_files_and_numbers(small):
     for name in demo.NETWORKS:
         tree = tm.open(folder / f"{name}.nc")
         assert (tree.attrs["n_samples"], tree.attrs["n_transformations"]) == (40, 16)
-        assert {"TV", "SV", "NV", "ANOVA_F"} <= set(tree["layers/conv1"].data_vars)
+        variables = {"TV", "SV", "NV", "ANOVA_F", "TD", "SD", "ND", "GF"}
+        assert variables <= set(tree["layers/conv1"].data_vars)
         for layer, median in report.invariance[name].items():
             assert median == pytest.approx(np.median(tree["layers"][layer]["NV"]))
+            distance = np.median(tree["layers"][layer]["ND"])
+            assert report.distance[name][layer] == pytest.approx(distance)
             assert report.units[layer] == tree["layers"][layer]["NV"].size
         assert set(report.accuracy[name]) == {"upright", "rotated"}
         assert all(0 <= share <= 1 for share in report.accuracy[name].values())
@@ -174,8 +177,9 @@ def test_printed_report(small):
     assert lines[-1] == report.sentence
     for layer in ("conv1", "log_softmax"):
         row = next(line for line in lines if line.startswith(f"  {layer} "))
-        plain, augmented = (report.invariance[name][layer] for name in demo.NETWORKS)
-        assert row.split() == [layer, str(report.units[layer]), f"{plain:.3f}", f"{augmented:.3f}"]
+        pairs = (report.invariance, report.distance)
+        values = [f"{found[name][layer]:.3f}" for found in pairs for name in demo.NETWORKS]
+        assert row.split() == [layer, str(report.units[layer]), *values]
     assert all(len(line) <= 100 for line in lines[:-1])
 
 
@@ -272,3 +276,10 @@ def test_interrupt(monkeypatch):
     monkeypatch.setattr(demo, "run", interrupted)
     result = call("demo")
     assert (result.exit_code, result.stderr) == (130, "tmeasures: interrupted\n")
+
+
+def test_the_network_that_saw_rotations_is_the_more_invariant_by_variance_and_by_distance(tmp_path):
+    report = demo.run(tmp_path, epochs=8, filters=4, progress=False)
+    for found in (report.invariance, report.distance):
+        for layer in ("fc2", "log_softmax"):
+            assert found["augmented"][layer] < 0.5 * found["plain"][layer]

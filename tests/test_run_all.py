@@ -218,3 +218,20 @@ def test_standard_errors_are_those_of_the_stored_cube():
     assert "NV_se" not in tree["layers/0"]
     one = tm.measure(double(), images(1), ROTATIONS, measures="TV", errors=True)
     assert np.isnan(one["layers/0/TV_se"]).all()
+
+
+@pytest.mark.parametrize("order", ["sorted", "shuffled"])
+def test_blocks_estimate_all_pairs_whether_or_not_samples_come_by_class(order):
+    random = torch.Generator().manual_seed(1)
+    classes = torch.arange(8).repeat_interleave(40)
+    if order == "shuffled":
+        classes = classes[torch.randperm(320, generator=random)]
+    x = 3 * torch.randn(8, 50, generator=random)[classes] + torch.randn(320, 50, generator=random)
+    model, two = nn.Identity(), [lambda x: x, lambda x: -x]
+    arguments = {"layers": "output", "errors": True, "measures": "SD"}
+    blocks = tm.measure(model, x, two, **arguments)["layers/output"]
+    pairs = tm.SampleDistance(pairs="all")
+    exact = tm.measure(model, x, two, layers="output", measures=pairs)["layers/output/SD"].values
+    off = (blocks["SD"].values - exact) / blocks["SD_se"].values
+    assert np.abs(off).max() < 3
+    assert np.sqrt(np.square(off).mean()) < 1

@@ -63,6 +63,7 @@ class Report:
         accuracy: ``accuracy[network][setting]``, networks as in `NETWORKS`, settings ``"upright"``
             and ``"rotated"``, of the held-out digits.
         invariance: ``invariance[network][layer]``, the median NV of the layer's units.
+        distance: ``distance[network][layer]``, the median ND.
         units: How many units each layer has.
         sentence: What the numbers show.
         files: What was written.
@@ -72,6 +73,7 @@ class Report:
 
     accuracy: Mapping[str, Mapping[str, float]]
     invariance: Mapping[str, Mapping[str, float]]
+    distance: Mapping[str, Mapping[str, float]]
     units: Mapping[str, int]
     sentence: str
     files: tuple[Path, ...]
@@ -79,7 +81,7 @@ class Report:
     seconds: float
 
     def __str__(self) -> str:
-        """Accuracies, NV by layer, and the sentence."""
+        """Accuracies, NV and ND by layer, and the sentence."""
         header = "".join(f"{name:>12}" for name in NETWORKS)
         lines = [
             f"SimpleConv on handwritten digits, epochs: {self.epochs}; plain saw them upright, "
@@ -90,10 +92,12 @@ class Report:
         for setting in self.accuracy[NETWORKS[0]]:
             shares = "".join(f"{self.accuracy[name][setting]:>12.1%}" for name in NETWORKS)
             lines.append(f"  {setting:<28}{shares}")
-        lines += ["", f"{f'median NV, {ANGLES} rotations':<22}{'units':>8}{header}"]
+        pairs = [("NV", self.invariance), ("ND", self.distance)]
+        header = "".join(f"{f'{measure} {name}':>14}" for measure, _ in pairs for name in NETWORKS)
+        lines += ["", f"{f'median, {ANGLES} rotations':<22}{'units':>8}{header}"]
         for layer, count in self.units.items():
-            values = "".join(f"{self.invariance[name][layer]:>12.3f}" for name in NETWORKS)
-            lines.append(f"  {layer:<20}{count:>8}{values}")
+            values = (found[name][layer] for _, found in pairs for name in NETWORKS)
+            lines.append(f"  {layer:<20}{count:>8}{''.join(f'{v:>14.3f}' for v in values)}")
         return "\n".join([*lines, "", self.sentence])
 
 
@@ -147,11 +151,14 @@ def run(
         }
         accuracy = {name: accuracies(network, held_out) for name, network in networks.items()}
         trees = compare(networks, held_out, seed=seed, progress=progress)
-    invariance = {name: medians(tree) for name, tree in trees.items()}
+    invariance, distance = (
+        {name: medians(tree, measure) for name, tree in trees.items()} for measure in ("NV", "ND")
+    )
     summary = tm.summary(trees[NETWORKS[0]])
     return Report(
         accuracy,
         invariance,
+        distance,
         dict(zip(summary.layer.values.tolist(), summary.n_units.values.tolist(), strict=True)),
         conclusion(invariance),
         (*write(trees, folder), *keep(networks, held_out, folder)),
@@ -247,10 +254,10 @@ def compare(
             network,
             digits.images,
             tm.rotations(ANGLES),
-            measures=["TV", "SV", "NV", "ANOVA"],
+            measures="all",
             labels=digits.labels.numpy(),
             # A tile that does not follow free memory: the same bits in every run.
-            batch_size=256,
+            batch_size=512,
             seed=seed,
             progress=progress,
         )
@@ -258,10 +265,10 @@ def compare(
     }
 
 
-def medians(tree: xr.DataTree) -> dict[str, float]:
-    """The median NV of each layer, in forward order."""
-    table = tm.summary(tree)
-    return dict(zip(table.layer.values.tolist(), table.NV_median.values.tolist(), strict=True))
+def medians(tree: xr.DataTree, measure: str = "NV") -> dict[str, float]:
+    """The median of a measure in each layer, in forward order."""
+    found = tm.summary(tree)[f"{measure}_median"]
+    return dict(zip(found.layer.values.tolist(), found.values.tolist(), strict=True))
 
 
 def conclusion(invariance: Mapping[str, Mapping[str, float]]) -> str:
