@@ -15,7 +15,8 @@ Quantities, for one unit with the matrix ``ST`` of n rows and m columns:
 =====================  =============================================================
 
 Kinds with parameters give quantities whose names start with their own, ``distances/rows`` or
-``firing/all``: see `tmeasures.statistics.distances` and `tmeasures.statistics.firing`.
+``firing/all``: see `tmeasures.statistics.distances.DistancesKind` and
+`tmeasures.statistics.firing.FiringKind`.
 """
 
 from __future__ import annotations

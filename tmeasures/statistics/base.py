@@ -23,7 +23,7 @@ class Kind(Protocol):
 
     @property
     def provides(self) -> frozenset[str]:
-        """The quantities that `Statistic.finalize` gives; see `tmeasures.statistics`."""
+        """The quantities that a statistic of it gives; see `tmeasures.statistics`."""
 
     def state_bytes(self, setup: Setup) -> int:
         """Bytes of state for one layer."""

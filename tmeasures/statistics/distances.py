@@ -14,7 +14,7 @@ class DistancesKind(Pairs):
     """Sums of the distances of pairs, by metric and block.
 
     Row i of the seeded order belongs to block ``i // block``, whatever the tiles. The names of the
-    quantities start with `Pairs.key`, as ``distances/rows`` or ``distances(vectors)/rows`` does:
+    quantities start with its key, as ``distances/rows`` or ``distances(vectors)/rows`` does:
 
     ===================  ======================================================================
     ``rows``             distances of the pairs inside rows, over all rows
@@ -28,7 +28,7 @@ class DistancesKind(Pairs):
     distance of two of its rows, over all columns. The last three need a setup with errors, and
     blocks that are not all rows.
 
-    Kinds of one key differ only in their parts, which one statistic sums in one read; see `joined`.
+    Kinds of one key differ only in their parts, which one statistic sums in one read.
     """
 
     @property
