@@ -22,7 +22,8 @@ def images(n=11, seed=0):
     return torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-EVERY = ["TV", "SV", "NV", "ANOVA", tm.Anova(paired=True)]
+MOMENTS = ["TV", "SV", "NV", "ANOVA", tm.Anova(paired=True)]
+EVERY = [*MOMENTS, "TD", "SD", "ND"]
 
 
 def cube(model, samples, transformations, **arguments):
