@@ -15,6 +15,7 @@ from cubes import MOMENTS, images, network
 from tmeasures.budget import memory_limit
 from tmeasures.capture import Layer, Probe
 from tmeasures.footprint import peak_bytes
+from tmeasures.measures import resolve
 from tmeasures.plan import Plan
 from tmeasures.planning import Problem, Wanted, check, choose, tile_shape
 
@@ -142,6 +143,53 @@ def test_two_passes_where_the_columns_do_not_fit(memory):
     assert shapes_of(plan) == [("sample", 16, 16, 5000), ("transformation", 16, 16, 16)]
     assert plan.state_bytes == 10 * (52 + 16 * 3 * 8) + 10 * (16 * 20 + 52)
     assert (plan.inputs, plan.reads) == (2 * 100 * 5000, 100 + 313 * 100)
+
+
+def wanted(*measures, errors=False):
+    return Wanted.by(resolve(measures), errors, stratified=False)
+
+
+def test_bytes_of_distances_and_thresholds_worked_out_by_hand():
+    firing = 10 * (8 + 4 + 3 * 8)  # thresholds as they are found and as they are compared, counts
+    moments = 10 * (50 * 12 + 28)
+    plan = choose(problem(wanted=wanted("NV", "ND", "GF"), batch_size=32 * 50, n=4096))
+    assert shapes_of(plan) == [("sample", 1600, 1, 50), ("sample", 32, 50, 50)]
+    assert plan.state_bytes == moments + 10 * 16 + firing
+    assert plan.inputs == 4096 * (1 + 50 + 1)
+    held = choose(problem(wanted=wanted("ND"), batch_size=16 * 16, n=4096))
+    assert shapes_of(held) == [("sample", 16, 16, 50)]
+    open_rows = 10 * 16 * 6 * 8
+    assert held.state_bytes == moments + open_rows + 10 * (16 + 32 * 50 * 4)
+    alone = choose(problem(wanted=wanted("GF"), batch_size=32 * 50, n=4096))
+    # The 42 largest and the smallest, and the thresholds.
+    assert alone.state_bytes == 10 * (42 + 1) * 4 + 10 * 8
+
+
+@pytest.mark.parametrize("errors", [False, True])
+@pytest.mark.parametrize("measures", ["ND GF NV", "TD SD64 ANOVA", "SDall ND"])
+def test_no_way_of_fewer_passes_would_fit(measures, errors):
+    objects = {"SD64": tm.SampleDistance(block=64), "SDall": tm.SampleDistance(pairs="all")}
+    layers = [
+        Layer(str(k), (size,), ("unit",), torch.float32, "Linear")
+        for k, size in enumerate((40, 10, 30, 20))
+    ]
+    chosen = wanted(*(objects.get(name, name) for name in measures.split()), errors=errors)
+    counts = set()
+    for memory in range(150_000, 5_000_000, 200_000):
+        given = problem(wanted=chosen, layers=layers, memory=memory, n=200)
+        fitting = [
+            len([p for p in passes if not p.prelude])
+            for groups in range(1, 5)
+            for way in given.ways()
+            for batch in given.batches
+            if batch >= 8 and given.bytes(passes := given.passes(way, batch, groups)) <= memory
+        ]
+        if fitting:
+            plan = choose(given)
+            assert len([p for p in plan.passes if not p.prelude]) == min(fitting)
+            assert plan.state_bytes + plan.tile_bytes <= memory
+            counts.add(min(fitting))
+    assert len(counts) > 1
 
 
 def test_columns_alone_go_a_block_at_a_time_unless_the_samples_are_read_once():

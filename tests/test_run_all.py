@@ -142,7 +142,10 @@ def test_firing_rates_are_those_of_the_stored_cube(options, rotations, batch_siz
     measure = tm.Goodfellow(**options)
     arguments = {"measures": [measure, "TV"], "batch_size": batch_size}
     plan = tm.explain(double(), images(70), rotations, **arguments)
-    tree = tm.measure(double(), images(70), rotations, **arguments)
+    model, seen = double(), []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    tree = tm.measure(model, images(70), rotations, **arguments)
+    assert sum(seen) == plan.inputs + 2 + 3  # the probe
     cubes = cube(double(), images(70), rotations)
     untransformed = cube(double(), images(70), None)
     for name, values in cubes.items():
@@ -202,6 +205,18 @@ def test_a_plan_of_all_measures_is_taken_over():
     for change in ({"measures": "SD"}, {"measures": "GF"}, {"measures": "TD", "errors": True}):
         with pytest.raises(tm.ArgumentError, match="the plan was made for other"):
             tm.measure(double(), images(70), ROTATIONS, plan=without, **change)
+
+
+@pytest.mark.parametrize("memory", [1_200_000, 700_000])
+def test_standard_errors_are_the_same_in_several_passes(memory):
+    arguments = {"measures": ["ND", "TV"], "errors": True}
+    plan = tm.explain(double(), images(70), ROTATIONS, memory=memory, **arguments)
+    assert len(plan.passes) > 1
+    tree = tm.measure(double(), images(70), ROTATIONS, memory=memory, **arguments)
+    whole = tm.measure(double(), images(70), ROTATIONS, **arguments)
+    for name in ("ND", "ND_se", "TV_se"):
+        found, expected = (each[f"layers/0/{name}"].values for each in (tree, whole))
+        np.testing.assert_allclose(found, expected, 1e-9)
 
 
 def test_standard_errors_are_those_of_the_stored_cube():

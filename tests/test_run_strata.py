@@ -112,6 +112,39 @@ def test_samples_are_visited_once_and_read_once_more_for_labels():
     assert (labels == LABELS[tree["samples/ids"].values]).all()
 
 
+def test_a_class_that_is_too_small_has_no_value():
+    class Loudness(tm.Measure):
+        short = "LOUD"
+        needs = frozenset({"largest"})
+        least = (20, 1)
+
+        def finalize(self, quantities):
+            return {"LOUD": tm.Field(quantities["largest"], "activation", "loudness", "here")}
+
+        def reference(self, cube):
+            return {"LOUD": np.abs(cube).max((0, 1))}
+
+    arguments = {"labels": LABELS, "measures": Loudness(), "stratify": "each"}
+    tree = tm.measure(double(), images(61), ROTATIONS, **arguments)
+    layer = tree["layers/0"]
+    assert np.isnan(layer["LOUD_by_stratum"].values).all((1, 2, 3)).tolist() == [0, 0, 1, 1]
+    assert (layer["LOUD_strata"] == 2).all()
+
+
+def test_rows_held_are_those_of_the_largest_class():
+    arguments = {"measures": tm.SampleDistance(pairs="all"), "batch_size": 6}
+    strata = {"labels": LABELS, "stratify": "mean"}
+    whole = tm.explain(double(), images(61), ROTATIONS, **arguments)
+    apart = tm.explain(double(), images(61), ROTATIONS, **arguments, **strata)
+    assert any("of 61 rows" in why for why in whole.why)
+    assert any("of 24 rows" in why for why in apart.why)
+    assert apart.state_bytes < 0.6 * whole.state_bytes
+    measured = {label: of_class(label, **arguments) for label in CLASSES}
+    tree = tm.measure(double(), images(61), ROTATIONS, **arguments, **strata)
+    expected = np.mean([one["layers/0/SD"].values for one in measured.values()], 0)
+    np.testing.assert_allclose(tree["layers/0/SD"], expected, 1e-9)
+
+
 def test_known_labels_take_no_reading():
     arguments = {"labels": LABELS, "stratify": "each", "measures": ["NV"]}
     plan = tm.explain(double(), images(61), ROTATIONS, **arguments)

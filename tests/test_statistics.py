@@ -270,6 +270,21 @@ def test_finalize_changes_nothing():
             assert torch.equal(once[name], twice[name]), (kind, name)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_variances_of_rows_and_their_merge(backend, offset):
+    cube = normal_cube(12, 5, (3, 2), torch.float64, offset)
+    cube *= torch.arange(1, 13)[:, None, None, None]  # rows of unlike variance
+    expected = cube.var(1).var(0) * 11
+    parts = [feed([new(Rows, part, (4, 3), backend, errors=True)], part, 4, 3)[0]
+             for part in (cube, cube[:5], cube[5:])]  # fmt: skip
+    whole, first, second = parts
+    first.merge(second)
+    for statistic in (whole, first):
+        found = statistic.finalize()["row_variances"].cpu()
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+
+
 @pytest.mark.parametrize("layout", ["channels last", "batch second", "batch third"])
 def test_dense_outputs_are_read_without_a_copy(layout):
     values = LAYOUTS[layout](normal_cube(3, 4, (3, 2, 5), torch.float32)).unflatten(0, (3, 4))

@@ -167,6 +167,7 @@ def _translated(text: str) -> str:
             text,
         )
         .replace("  ", " ")
+        .replace(" ,", ",")
         .rstrip()
     )
 
