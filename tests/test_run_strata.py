@@ -110,6 +110,10 @@ def test_samples_are_visited_once_and_read_once_more_for_labels():
     labels = tree["samples/labels"].values
     assert (labels == np.sort(labels)).all()
     assert (labels == LABELS[tree["samples/ids"].values]).all()
+    seeded = tm.measure(double(), data, measures="SV")["samples/ids"].values.tolist()
+    places = [seeded.index(id_) for id_ in tree["samples/ids"].values]
+    for size, end in zip((24, 24, 12), (24, 48, 60), strict=True):
+        assert places[end - size : end] == sorted(places[end - size : end])
 
 
 def test_a_class_that_is_too_small_has_no_value():
@@ -129,6 +133,18 @@ def test_a_class_that_is_too_small_has_no_value():
     layer = tree["layers/0"]
     assert np.isnan(layer["LOUD_by_stratum"].values).all((1, 2, 3)).tolist() == [0, 0, 1, 1]
     assert (layer["LOUD_strata"] == 2).all()
+
+
+def test_a_class_that_is_too_small_does_not_say_that_a_unit_lives():
+    x = torch.rand(61, 3)
+    x[:, 0] = 0
+    x[60, 0] = 1  # of the class "rare", which NV does not measure
+    model, two = torch.nn.Identity(), [lambda x: x, lambda x: 2 * x]
+    arguments = {"labels": LABELS, "stratify": "mean", "layers": "output"}
+    status = tm.measure(model, x, two, measures="NV", **arguments)["layers/output/status"]
+    assert (status.values & 1).tolist() == [1, 0, 0]
+    status = tm.measure(model, x, two, measures="TV", **arguments)["layers/output/status"]
+    assert (status.values & 1).tolist() == [0, 0, 0]
 
 
 def test_rows_held_are_those_of_the_largest_class():
