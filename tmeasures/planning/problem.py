@@ -241,9 +241,8 @@ class Problem:
         kinds = [kind for name in names if isinstance(kind := self.kinds[name], DistancesKind)]
         if not kinds:
             return found
-        most = (
-            _COLUMNS if len(kinds) < len(names) else m
-        )  # what a row of moments may be summed over
+        # Distances alone may have any number of columns in a tile.
+        most = _COLUMNS if len(kinds) < len(names) else m
         rows = any("rows" in kind.parts for kind in kinds)
         blocks = [kind.block_rows(n) for kind in kinds if "blocks" in kind.parts]
         if not any(blocks):
