@@ -18,7 +18,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-_FAMILIES = ("moments", "distances", "firing")
+_FAMILIES = ("moments", "distances", "maps", "firing")
 """A module of each family and backend holds the functions."""
 
 
@@ -110,6 +110,22 @@ class Backend(Protocol):
                 each row, summed over a block's rows; or empty.
             within_blocks: ``(blocks of the tile, unit)``: grows by the distances of the pairs of
                 rows inside a block, summed over the tile's columns; or empty.
+        """
+
+    def maps(
+        self, x: Tensor, metric: str, unit_norm: bool, within_rows: Tensor, within_blocks: Tensor
+    ) -> None:
+        """Fold feature maps into sums of their distances, all rows of the tile being one block.
+
+        Args:
+            x: ``(channel, s, t, value)`` with any strides, of any type.
+            metric: ``"euclidean"``, ``"manhattan"`` or ``"cosine"``, which is half the squared
+                euclidean distance of maps of unit norm; 0 for two zero maps, 1 for one.
+            unit_norm: Whether each map is divided by its norm first; a zero map stays zero.
+            within_rows: ``(1, channel)``: grows by the distances of the pairs inside each row,
+                summed over rows; or empty.
+            within_blocks: ``(1, channel)``: grows by the distances of the pairs of rows, summed
+                over columns; or empty.
         """
 
     def keep_largest(self, x: Tensor, sign: int, kept: Tensor, smallest: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""How far apart two activations are, or two feature maps: metrics in torch operations."""
+"""How far apart two activations are, or two feature maps: metrics, by kernels or functions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from tmeasures.errors import ArgumentError
 from tmeasures.hints import called, near, reason
+from tmeasures.kernels import Backend, backend
+from tmeasures.kernels.torch_maps import divide_by_norms
 
 Function = Callable[[Tensor, Tensor], Tensor]
 
@@ -21,24 +23,6 @@ _CHUNK = {"cpu": 2**19}
 _CHUNK_ELSEWHERE = 2**21
 
 
-def _euclidean(a: Tensor, b: Tensor) -> Tensor:
-    found: Tensor = torch.linalg.vector_norm(a - b, dim=-1)
-    return found
-
-
-def _manhattan(a: Tensor, b: Tensor) -> Tensor:
-    return (a - b).abs_().sum(-1)
-
-
-def _half_squared(a: Tensor, b: Tensor) -> Tensor:
-    return (a - b).square_().sum(-1) / 2
-
-
-_OF_MAPS: dict[str, Function] = {
-    "euclidean": _euclidean,
-    "manhattan": _manhattan,
-    "cosine": _half_squared,
-}
 _NAMES = ("euclidean", "sqeuclidean", "manhattan", "cosine")
 
 
@@ -138,24 +122,45 @@ class Metric:
         if not torch.equal(given, before):
             raise ArgumentError(f"{what} changes the tensors it is given; let it work on copies")
 
-    def add(self, x: Tensor, within_rows: Tensor, within_blocks: Tensor) -> None:
+    def add(
+        self,
+        x: Tensor,
+        within_rows: Tensor,
+        within_blocks: Tensor,
+        kernels: Backend | None = None,
+    ) -> None:
         """Add the distances of the pairs in a tile, all its rows being one block.
 
         Args:
-            x: The tile, ``(outer, s, t, inner)`` for functions of activations, and
-                ``(channel, s, t, value)`` for feature maps.
+            x: The tile, ``(outer, s, t, inner)`` for activations, and ``(channel, s, t, value)``
+                for feature maps.
             within_rows: ``(1, unit)`` or ``(1, channel)``: grows by the distances of the pairs
                 inside each row; or empty.
             within_blocks: The same for the pairs of rows, summed over columns.
+            kernels: For all but functions; None: those for x.
         """
+        if callable(self.given):
+            self._add_found(self.given, x, within_rows, within_blocks)
+            return
+        kernels = kernels or backend(x.device)
+        if self.vectors:
+            kernels.maps(x, self.given, self.unit_norm, within_rows, within_blocks)
+        else:
+            kernels.distances(x.contiguous(), x.shape[1], within_rows, within_blocks)
+
+    def _add_found(
+        self, function: Function, x: Tensor, within_rows: Tensor, within_blocks: Tensor
+    ) -> None:
+        """The same by a function."""
         for into, order in ((within_rows, (2, 1, 0, 3)), (within_blocks, (1, 2, 0, 3))):
             if len(into) and self.vectors:
-                self._add_pairs(x.permute(order), into[0])
+                self._add_pairs(function, x.permute(order), into[0])
             elif len(into):
                 for part, of_part in zip(x, into[0].view(len(x), -1), strict=True):
-                    self._add_pairs(part if order[0] == 1 else part.transpose(0, 1), of_part)
+                    v = part if order[0] == 1 else part.transpose(0, 1)
+                    self._add_pairs(function, v, of_part)
 
-    def _add_pairs(self, x: Tensor, into: Tensor) -> None:
+    def _add_pairs(self, function: Function, x: Tensor, into: Tensor) -> None:
         """Add the distances of all pairs along the first dim, a chunk at a time."""
         pairs, others, units = x.shape[:3]
         of_one = x[0, 0, 0].numel()
@@ -165,16 +170,17 @@ class Metric:
         long = max(1, most // (deep * wide * of_one))
         for lo in range(0, units, wide):
             for at in range(0, others, deep):
-                into[lo : lo + wide] += self._pairs(x[:, at : at + deep, lo : lo + wide], long)
+                v = x[:, at : at + deep, lo : lo + wide]
+                into[lo : lo + wide] += self._pairs(function, v, long)
 
-    def _pairs(self, v: Tensor, most: int) -> Tensor:
+    def _pairs(self, function: Function, v: Tensor, most: int) -> Tensor:
         """The sum over all pairs along the first dim and over the second; of each unit.
 
         Args:
+            function: The metric.
             v: ``(value, other, unit)`` or ``(value, other, unit, component)``.
             most: How many of the first dim may be widened at once.
         """
-        function = self.given if callable(self.given) else _OF_MAPS[self.given]
         fits = len(v) <= most
         if fits:
             v = self._wide(v)
@@ -188,21 +194,10 @@ class Metric:
         return total
 
     def _wide(self, v: Tensor) -> Tensor:
-        """A contiguous copy in float64; of unit norm where that is asked for.
-
-        A zero map stays zero. For the cosine it gets a component of its own, in which it is 1:
-        half its squared distance from another zero map is 0, from a map of unit norm 1.
-        """
-        shape, cosine = v.shape, self.given == "cosine"
-        if not (cosine or self.unit_norm):
-            return v.new_empty(shape, dtype=torch.float64).copy_(v)
-        wide = v.new_zeros((*shape[:-1], shape[-1] + cosine), dtype=torch.float64)
-        maps = wide[..., : shape[-1]].copy_(v)
-        norms = torch.linalg.vector_norm(maps, dim=-1)
-        zero = norms == 0
-        maps /= norms.masked_fill_(zero, 1).unsqueeze(-1)
-        if cosine:
-            wide[..., -1] = zero
+        """A contiguous copy in float64; of unit norm where that is asked for."""
+        wide = v.new_empty(v.shape, dtype=torch.float64).copy_(v)
+        if self.unit_norm:
+            divide_by_norms(wide)
         return wide
 
     def definition(self, cube: np.ndarray, dims: tuple[str, ...] = ("channel",)) -> np.ndarray:

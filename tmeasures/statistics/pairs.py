@@ -226,10 +226,7 @@ class Distances(Statistic):
         """Add the distances inside a tile, all its rows being one block, to ``(part, unit)``."""
         within_rows = sums[: int(self.pairs.rows)]
         within_blocks = sums[len(within_rows) :]
-        if self.pairs.metric == Metric():
-            self.backend.distances(x.contiguous(), x.shape[1], within_rows, within_blocks)
-        else:
-            self.pairs.metric.add(x, within_rows, within_blocks)
+        self.pairs.metric.add(x, within_rows, within_blocks, self.backend)
 
     def _close(self, slot: int, rows: int) -> None:
         """Add a block to the totals, and its values to the spread."""

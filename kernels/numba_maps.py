@@ -1,0 +1,294 @@
+"""Distances of feature maps for the CPU: four by four pairs at a time, float64 sums.
+
+A lane is a channel of one sample, for the pairs of its transformations, or a channel under one
+transformation, for the pairs of a block of samples. The maps of `LANES` lanes are widened side by
+side into a scratch, `PIECE` of their values at a time, which stays in the L2 cache; vectors run
+over lanes. Each sum of a pair is thus one lane's, added up in the order of its values whatever the
+lanes beside it: the number of threads changes no bit, equal maps are exactly at 0, and maps that
+are not finite disturb no other lane. Four maps against four others make 16 pairs, so a value that
+is loaded serves four of them; their sums are in registers for `STEPS` values.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+
+import numpy as np
+import torch
+from numba import prange
+from torch import Tensor
+
+from tmeasures.kernels.compile import call, inner, parallel
+from tmeasures.kernels.numba_distances import distances
+
+# LLVM makes vectors of loops over 16 lanes, not of shorter ones; small loops it would unroll first,
+# so they run over a size that is not known to it.
+LANES = 16
+SIDE = 4
+STEPS = 4
+
+# Values of a map, and maps, in the scratch: 64 KB, and 72 KB of sums. Twice or half as many values
+# are within 10 %.
+PIECE = 16
+MAPS = 32
+
+# Values of the channels that a thread reads once for the pairs of rows, and from the cache for
+# those of columns.
+GROUP = 2**17
+
+# Values that are worth a thread and its scratch.
+WORK = 2**16
+
+METRICS = ("euclidean", "manhattan", "cosine")
+
+_ROW = SIDE * LANES
+_BLOCK = SIDE * _ROW
+
+
+@inner()
+def _term(s, a, b, absolute):
+    d = a - b
+    if absolute is None:  # the compiler drops the other branch
+        return s + d * d
+    return s + abs(d)
+
+
+@inner()
+def _load(v, at):
+    return v[at], v[at + LANES], v[at + 2 * LANES], v[at + 3 * LANES]
+
+
+@inner()
+def _store(v, at, s):
+    v[at], v[at + LANES], v[at + 2 * LANES], v[at + 3 * LANES] = s
+
+
+@inner()
+def _to_four(s, a, b, absolute):
+    low = _term(s[0], a, b[0], absolute), _term(s[1], a, b[1], absolute)
+    return (*low, _term(s[2], a, b[2], absolute), _term(s[3], a, b[3], absolute))
+
+
+@inner()
+def _add_across(a, b, to, absolute):
+    """Add some values of four maps against four others to the sums of their 16 pairs."""
+    for u in range(LANES):
+        s0, s1 = _load(to, u), _load(to, u + _ROW)
+        s2, s3 = _load(to, u + 2 * _ROW), _load(to, u + 3 * _ROW)
+        for k in range(STEPS):
+            v, w = _load(a, u + k * _ROW), _load(b, u + k * _ROW)
+            s0, s1 = _to_four(s0, v[0], w, absolute), _to_four(s1, v[1], w, absolute)
+            s2, s3 = _to_four(s2, v[2], w, absolute), _to_four(s3, v[3], w, absolute)
+        _store(to, u, s0)
+        _store(to, u + _ROW, s1)
+        _store(to, u + 2 * _ROW, s2)
+        _store(to, u + 3 * _ROW, s3)
+
+
+@inner()
+def _add_within(a, to, absolute):
+    """The same for the 6 pairs of four maps, at their places among the 16."""
+    n = LANES
+    for u in range(LANES):
+        s0, s1, s2 = to[u + n], to[u + 2 * n], to[u + 3 * n]
+        s3, s4, s5 = to[u + 6 * n], to[u + 7 * n], to[u + 11 * n]
+        for k in range(STEPS):
+            v = _load(a, u + k * _ROW)
+            s0, s1 = _term(s0, v[0], v[1], absolute), _term(s1, v[0], v[2], absolute)
+            s2, s3 = _term(s2, v[0], v[3], absolute), _term(s3, v[1], v[2], absolute)
+            s4, s5 = _term(s4, v[1], v[3], absolute), _term(s5, v[2], v[3], absolute)
+        to[u + n], to[u + 2 * n], to[u + 3 * n] = s0, s1, s2
+        to[u + 6 * n], to[u + 7 * n], to[u + 11 * n] = s3, s4, s5
+
+
+@inner()
+def _add_piece(a, b, p, q, same, width, sums, absolute):
+    """Add a piece of p maps against q others, or against one another."""
+    at = 0
+    for g in range(0, p, SIDE):
+        for h in range(g if same else 0, q, SIDE):
+            to = sums[at : at + _BLOCK]
+            for k in range(0, width, STEPS):
+                i, j = (g * PIECE + k * SIDE) * LANES, (h * PIECE + k * SIDE) * LANES
+                if same and g == h:
+                    _add_within(a[i : i + _BLOCK], to, absolute)
+                else:
+                    _add_across(a[i : i + _BLOCK], b[j : j + _BLOCK], to, absolute)
+            at += _BLOCK
+
+
+@inner()
+def _root(v):
+    for i in range(v.size):
+        v[i] = np.sqrt(v[i])
+
+
+@inner()
+def _add_four(v, to):
+    for u in range(to.size):
+        s = _load(v, u)
+        to[u] += (s[0] + s[1]) + (s[2] + s[3])
+
+
+@inner()
+def _finish(sums, p, q, same, root, total):
+    """Add the distances of the pairs to each lane's total, and clear their sums."""
+    at = 0
+    for g in range(0, p, SIDE):
+        for h in range(g if same else 0, q, SIDE):
+            for i in range(SIDE):
+                row = sums[at + i * _ROW : at + (i + 1) * _ROW]
+                row[max(q - h, 0) * LANES :] = 0  # maps beyond the last one
+                if root:
+                    _root(row)
+                _add_four(row, total)
+                row[:] = 0
+            at += _BLOCK
+
+
+@inner()
+def _divide(v, by):
+    for u in range(v.size):
+        v[u] /= by[u]
+
+
+@inner()
+def _widen(x, starts, norms, maps, steps, piece, unit, flag, to):
+    """Copy a piece of some maps; after the last value zeros, but for a flag where a map is zero."""
+    lo, hi, size = piece
+    for i in range(maps):
+        norm = norms[i * LANES : (i + 1) * LANES]
+        start = (i // SIDE * PIECE * SIDE + i % SIDE) * LANES
+        for k in range(lo, min(hi, size)):
+            row = to[start + (k - lo) * _ROW : start + (k - lo) * _ROW + LANES]
+            for u in range(LANES):
+                row[u] = x[starts[u] + i * steps[0] + k * steps[1]]
+        if unit:
+            for k in range(lo, min(hi, size)):
+                _divide(to[start + (k - lo) * _ROW : start + (k - lo) * _ROW + LANES], norm)
+        for k in range(max(lo, size), lo + (hi - lo + STEPS - 1) // STEPS * STEPS):
+            row = to[start + (k - lo) * _ROW : start + (k - lo) * _ROW + LANES]
+            for u in range(LANES):
+                row[u] = np.float64(flag and k == size and norm[u] == np.inf)
+
+
+@inner()
+def _find_norms(x, starts, maps, steps, size, norms):
+    """Each map's norm; infinite for a zero map, which a division by it leaves at zero."""
+    for i in range(maps):
+        norm = norms[i * LANES : (i + 1) * LANES]
+        norm[:] = 0
+        for k in range(size):
+            for u in range(LANES):
+                v = np.float64(x[starts[u] + i * steps[0] + k * steps[1]])
+                norm[u] += v * v
+        for u in range(LANES):
+            norm[u] = np.sqrt(norm[u]) if norm[u] > 0 else np.inf
+
+
+@inner()
+def _add_pairs(x, starts, norms, maps, steps, size, metric, unit, scratch, total):
+    """Add the distances of all pairs of each lane's maps to its total."""
+    a, b, sums = scratch
+    root, absolute, flag = metric == 0, metric == 1, metric == 2
+    for first in range(0, maps, MAPS):
+        p = min(MAPS, maps - first)
+        of_a, norms_a = x[first * steps[0] :], norms[first * LANES :]
+        for second in range(first, maps, MAPS):
+            q, same = min(MAPS, maps - second), first == second
+            of_b, norms_b = x[second * steps[0] :], norms[second * LANES :]
+            for lo in range(0, size + flag, PIECE):
+                hi = min(lo + PIECE, size + flag)
+                piece = lo, hi, size
+                _widen(of_a, starts, norms_a, p, steps, piece, unit, flag, a)
+                if not same:
+                    _widen(of_b, starts, norms_b, q, steps, piece, unit, flag, b)
+                others = a if same else b
+                if absolute:
+                    _add_piece(a, others, p, q, same, hi - lo, sums, True)
+                else:
+                    _add_piece(a, others, p, q, same, hi - lo, sums, None)
+            _finish(sums, p, q, same, root, total)
+
+
+@inner()
+def _fold(x, first, lane, shape, strides, metric, unit, scratch, found):
+    """Find the totals of the lanes from ``lane`` on, of the channels from ``first`` on."""
+    channels, others, maps, size = shape
+    lanes, steps, inside = channels * others, strides[2:], strides[0] < strides[3]
+    starts, places = np.empty(LANES, np.int64), np.empty((LANES, 2), np.int64)
+    norms, total = np.empty(maps * LANES), np.zeros(LANES)
+    for u in range(LANES):
+        i = min(lane + u, lanes - 1)
+        c, o = (i % channels, i // channels) if inside else (i // others, i % others)
+        starts[u] = (first + c) * strides[0] + o * strides[1]
+        places[u, 0], places[u, 1] = first + c, o
+    if unit:
+        _find_norms(x, starts, maps, steps, size, norms)
+    _add_pairs(x, starts, norms, maps, steps, size, metric, unit, scratch, total)
+    for u in range(LANES):
+        found[places[u, 0], places[u, 1]] = total[u]
+
+
+@inner()
+def _chunks(lanes):
+    return (lanes + LANES - 1) // LANES
+
+
+@inner()
+def _add_up(found, weight, to):
+    for i in range(to.shape[0]):
+        for c in range(found.shape[0]):
+            total = 0.0
+            for o in range(found.shape[1]):
+                total += found[c, o]
+            to[i, c] += total * weight
+
+
+@parallel()
+def _maps(x, shape, strides, group, workers, metric, unit, within_rows, within_blocks):
+    channels, s, t, size = shape[0], shape[1], shape[2], shape[3]
+    by_channel, by_row, by_column, by_value = strides[0], strides[1], strides[2], strides[3]
+    of_rows = np.empty((channels, s * within_rows.shape[0]))
+    of_columns = np.empty((channels, t * within_blocks.shape[0]))
+    row_chunks = _chunks(group * of_rows.shape[1])
+    chunks = row_chunks + _chunks(group * of_columns.shape[1])
+    groups = (channels + group - 1) // group
+    sides = (min(max(s, t), MAPS) + SIDE - 1) // SIDE
+    for w in prange(workers):
+        a, b = np.empty(sides * PIECE * _ROW), np.empty(sides * PIECE * _ROW)
+        scratch = a, b, np.zeros(sides * sides * _BLOCK)
+        for at in range(groups * chunks * w // workers, groups * chunks * (w + 1) // workers):
+            first, chunk = at // chunks * group, at % chunks
+            some = min(group, channels - first)
+            if chunk < row_chunks:
+                lane, sizes = chunk * LANES, (some, s, t, size)
+                steps, found = (by_channel, by_row, by_column, by_value), of_rows
+            else:
+                lane, sizes = (chunk - row_chunks) * LANES, (some, t, s, size)
+                steps, found = (by_channel, by_column, by_row, by_value), of_columns
+            if lane < some * sizes[1]:
+                _fold(x, first, lane, sizes, steps, metric, unit, scratch, found)
+    weight = 0.5 if metric == 2 else 1.0
+    _add_up(of_rows, weight, within_rows)
+    _add_up(of_columns, weight, within_blocks)
+
+
+def maps(
+    x: Tensor, metric: str, unit_norm: bool, within_rows: Tensor, within_blocks: Tensor
+) -> None:
+    """See `tmeasures.kernels.Backend.maps`."""
+    if x.dtype in (torch.float16, torch.bfloat16):
+        x = x.float()
+    unit = unit_norm or metric == "cosine"
+    if x.shape[3] == 1 and not unit:  # |a - b|
+        distances(x.permute(3, 1, 2, 0).contiguous(), x.shape[1], within_rows, within_blocks)
+        return
+    # Groups of whole chunks; where channels are last, 16 of them share a line of the cache.
+    shared = 1 if x.stride(0) < x.stride(3) else gcd(LANES, *x.shape[1:3])
+    group = min(len(x), max(LANES // shared, GROUP // x[0].numel()))
+    workers = min(torch.get_num_threads(), 1 + x.numel() // WORK)
+    extent = 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
+    sizes = torch.tensor(x.shape), torch.tensor(x.stride()), group, workers
+    flat = x.as_strided((extent,), (1,))
+    call(_maps, flat, *sizes, METRICS.index(metric), unit, within_rows, within_blocks)
