@@ -45,6 +45,8 @@ class SampleDistance(Measure):
     - Cost: one pass, in either order (sample-first with errors); 1 number of state for each
       activation beside those of SV, and the activations of a block, 32 for each open
       transformation, where a tile holds less than whole blocks. With ``pairs="all"`` n for each.
+      Blocks of 32 take 2/3 of the time of all moments together, for feature maps 3 times as long
+      as these, for functions 17 times; growing with the block.
     - Source: Quiroga (2020), equation 6.
 
     Args:

@@ -45,8 +45,8 @@ class TransformationDistance(Measure):
       block of one sample is left out); NaN for fewer than two blocks. None for ``"sqeuclidean"``.
     - Cost: one sample-first pass; 1 number of state for each activation beside those of TV, and the
       activations of a tile's samples where it holds less than whole rows. For 16 transformations
-      half the time of all moments together; for feature maps and functions 6 to 10 times as long as
-      these, growing with m.
+      half the time of all moments together, for feature maps twice (3 times for unit norms and the
+      cosine), for functions 8 times; growing with m.
     - Source: Quiroga (2020), equation 5.
 
     Args:

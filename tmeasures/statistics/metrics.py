@@ -140,7 +140,7 @@ class Metric:
             kernels: For all but functions; None: those for x.
         """
         if callable(self.given):
-            self._add_found(self.given, x, within_rows, within_blocks)
+            self._add_by(self.given, x, within_rows, within_blocks)
             return
         kernels = kernels or backend(x.device)
         if self.vectors:
@@ -148,10 +148,10 @@ class Metric:
         else:
             kernels.distances(x.contiguous(), x.shape[1], within_rows, within_blocks)
 
-    def _add_found(
+    def _add_by(
         self, function: Function, x: Tensor, within_rows: Tensor, within_blocks: Tensor
     ) -> None:
-        """The same by a function."""
+        """Add what a function says they are."""
         for into, order in ((within_rows, (2, 1, 0, 3)), (within_blocks, (1, 2, 0, 3))):
             if len(into) and self.vectors:
                 self._add_pairs(function, x.permute(order), into[0])
