@@ -47,7 +47,9 @@ def defined(metric, x):
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 40, 300, 2**20])
-@pytest.mark.parametrize("metric", [Metric(root), *OF_MAPS], ids=str)
+@pytest.mark.parametrize(
+    "metric", [Metric(root), *(m for m in OF_MAPS if m.given is largest)], ids=str
+)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_chunks_of_every_size_give_the_same(chunk, metric, dtype, monkeypatch):
     monkeypatch.setattr(metrics, "_CHUNK", {DEVICE: chunk})
