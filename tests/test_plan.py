@@ -75,6 +75,7 @@ def test_tiles_are_within_the_batch_and_the_matrix(batch, n, m):
         (1000, 1000, 100, (15, 64)),  # 64 columns at most
         (256, 17, 257, (15, 16)),  # 16 rows would leave a tile of a single input
         (256, 17, 256, (16, 16)),
+        (64, 73, 497, (8, 7)),  # 8 rows stay
     ],
 )
 def test_tiles_worked_out_by_hand(batch, n, m, shape):

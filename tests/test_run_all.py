@@ -52,7 +52,8 @@ COLUMNS_APART = [
         (None, ONE),
         (1_500_000, ROWS_APART),
         (500_000, BLOCKS_APART),
-        (250_000, COLUMNS_APART * 2),  # two groups of layers
+        (250_000, BLOCKS_APART * 2),  # two groups of layers
+        (200_000, COLUMNS_APART * 2),
         (120_000, COLUMNS_APART * 3),  # single inputs, rows and blocks held
     ],
 )
@@ -163,6 +164,43 @@ def test_firing_rates_are_those_of_the_stored_cube(options, rotations, batch_siz
     assert plan.inputs == 70 * m + beside + prelude
 
 
+def test_firing_is_counted_beside_columns_that_do_not_fit():
+    arguments = {"measures": ["SV", "GF"], "memory": 1_500_000}
+    plan = tm.explain(double(), images(70), tm.rotations(300), **arguments)
+    assert passes(plan)[1:] == [("sample", "rows", "firing"), ("transformation", "columns")]
+
+
+@pytest.mark.parametrize("sign", [1, "best"])
+def test_firing_of_a_unit_that_is_not_finite(sign):
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    x[7, 1] = torch.nan
+    arguments = {"layers": "output", "measures": [tm.Goodfellow(g=0.1, sign=sign), "TV"]}
+    with pytest.warns(tm.TMeasuresWarning, match="NaN"):
+        tree = tm.measure(nn.Identity(), x, [lambda x: x, lambda x: x + 0.1], **arguments)
+    for name in ("GF", "GF_rate"):
+        assert np.isfinite(tree[f"layers/output/{name}"].values).tolist() == [True, False, True]
+
+
+def test_a_kind_that_plans_do_not_know_is_refused():
+    class Own(tm.Measure):
+        short = "OWN"
+        needs = frozenset({"own/sums"})
+
+        class Kind:
+            name, provides = "own", frozenset({"own/sums"})
+
+        kinds = (Kind(),)
+
+        def finalize(self, quantities):
+            return {"OWN": tm.Field(quantities["own/sums"], "1", "own", "here")}
+
+        def reference(self, cube):
+            return {}
+
+    with pytest.raises(tm.ArgumentError, match="which plans do not know"):
+        tm.explain(double(), images(70), ROTATIONS, measures=Own())
+
+
 def test_thresholds_share_a_pass_where_there_are_two():
     arguments = {"measures": "all", "memory": 1_500_000}
     plan = tm.explain(double(), images(70), ROTATIONS, **arguments)
@@ -201,6 +239,9 @@ def test_a_plan_of_all_measures_is_taken_over():
     few = tm.measure(double(), images(70), ROTATIONS, plan=plan, measures=["ND", "GF"])
     for name in ("ND", "GF"):
         np.testing.assert_array_equal(few[f"layers/0/{name}"], tree[f"layers/0/{name}"])
+    assert "ND_se" not in few["layers/0"]  # which the plan keeps, and this run does not ask for
+    with pytest.raises(tm.ArgumentError, match="other identities"):
+        tm.measure(double(), images(70), tm.rotations(13)[1:], plan=plan, measures=["ND", "GF"])
     without = tm.explain(double(), images(70), ROTATIONS, measures=["TD", "SV"])
     for change in ({"measures": "SD"}, {"measures": "GF"}, {"measures": "TD", "errors": True}):
         with pytest.raises(tm.ArgumentError, match="the plan was made for other"):

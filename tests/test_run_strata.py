@@ -95,6 +95,53 @@ def test_thresholds_are_those_of_the_whole_set():
         assert ((of_all - fired >= -1e-9) & (of_all - fired <= 1 + 1e-9)).all()  # the rare one's
 
 
+@pytest.mark.parametrize("threshold", ["quantile", "normal"])
+@pytest.mark.parametrize("reference", ["untransformed", "transformed"])
+def test_firing_in_a_class_goes_by_thresholds_of_all(reference, threshold):
+    measure = tm.Goodfellow(g=0.2, reference=reference, threshold=threshold)
+    arguments = {"measures": measure, "labels": LABELS, "stratify": "each"}
+    tree = tm.measure(double(), images(61), ROTATIONS, **arguments)
+    (seeded,) = tm.walk(double(), images(61), ROTATIONS, batch_size=10**6, labels=LABELS)
+    values = seeded.values["4"].numpy()
+    inputs = values[:, 0] if reference == "untransformed" else values
+    if threshold == "normal":
+        inputs = inputs.reshape(-1, 5)
+        limit = inputs.mean(0) + 0.8416212335729143 * inputs.std(0, ddof=1)
+    else:
+        inputs = inputs if reference == "untransformed" else inputs[: -(-61 // 6)].reshape(-1, 5)
+        ordered = np.sort(inputs, 0)[::-1]
+        fires = -(-len(inputs) // 5)
+        limit = (ordered[fires - 1] + ordered[fires]) / 2
+    fires = values > limit
+    for at, label in enumerate(CLASSES):
+        one = fires[seeded.labels == label]
+        rate = one[:, 0].mean(0) if reference == "untransformed" else one.mean((0, 1))
+        with np.errstate(all="ignore"):
+            local = (one[:, :1] & one[:, 1:]).mean(1).sum(0) / one[:, 0].sum(0)
+            expected = local / rate
+        found = tree["layers/4/GF_by_stratum"].values[at]
+        np.testing.assert_allclose(found, expected, 1e-9)
+
+
+def test_a_threshold_that_is_not_finite_gives_nothing_in_any_class():
+    x = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    x[5, 1] = torch.nan
+    labels = np.arange(40) % 2
+    arguments = {"labels": labels, "stratify": "each", "layers": "output"}
+    measure = tm.Goodfellow(threshold="normal")
+    with pytest.warns(tm.TMeasuresWarning, match="NaN"):
+        tree = tm.measure(torch.nn.Identity(), x, [lambda x: x, abs], measures=measure, **arguments)
+    rates = tree["layers/output/GF_rate_by_stratum"].values
+    assert np.isfinite(rates).tolist() == [[True, False], [True, False]]
+
+
+def test_labels_are_read_when_all_else_is_right():
+    data = Labelled()
+    with pytest.raises(tm.ArgumentError, match="nope"):
+        tm.measure(double(), data, ROTATIONS, layers="nope", stratify="mean")
+    assert data.reads < 10
+
+
 def test_samples_are_visited_once_and_read_once_more_for_labels():
     data = Labelled()
     arguments = {"measures": ["TV", "NV", "ND"], "stratify": "mean", "batch_size": 48}

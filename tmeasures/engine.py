@@ -58,6 +58,7 @@ class Run:
         measures: What is wanted.
         kinds: The kinds of statistic that the plan names.
         strata: The strata, where the plan has some.
+        errors: Whether standard errors are asked for.
 
     Attributes:
         outcomes: What was measured of each layer, in order, once all steps are done.
@@ -72,9 +73,11 @@ class Run:
         measures: Sequence[Measure],
         kinds: Mapping[str, Kind],
         strata: Strata | None = None,
+        errors: bool = False,
     ) -> None:
         self.plan, self.network, self.feed = plan, network, feed
         self.measures, self.kinds, self.strata = measures, kinds, strata
+        self.errors = errors
         self.outcomes: list[Outcome] = []
         self.stratum_status: dict[str, np.ndarray] | None = None
         self._thresholds: dict[tuple[str, str], Tensor] = {}
@@ -131,7 +134,9 @@ class Run:
             state = self._start([p for _, p in passes], feed.samples.n)
             for number, p in passes:
                 yield from self._walk(number, p, feed, state, stratum)
-            outcomes += finish(state, self._layers(passes[0][1]), self.measures, self.plan)
+            outcomes += finish(
+                state, self._layers(passes[0][1]), self.measures, self.plan.m, self.errors
+            )
         for measure in self.measures:
             of_layers: list[dict[str, Field]] = [outcome.fields for outcome in outcomes]
             measure.conclude(of_layers)

@@ -12,7 +12,6 @@ from tmeasures.capture import Layer
 from tmeasures.fields import DEAD, NOT_FINITE, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING, Field
 from tmeasures.hints import within_memory
 from tmeasures.measures import Measure, Quantities
-from tmeasures.plan import Plan
 from tmeasures.statistics import Statistic, gather
 from tmeasures.strata import undefined
 
@@ -39,7 +38,8 @@ def finish(
     state: dict[str, dict[str, Statistic]],
     layers: Sequence[Layer],
     measures: Sequence[Measure],
-    plan: Plan,
+    m: int,
+    errors: bool,
 ) -> list[Outcome]:
     """Turn statistics into measures; each layer's state is freed when it is done."""
     outcomes = []
@@ -49,15 +49,15 @@ def finish(
         values = {k: v.cpu().double().numpy() for k, v in gather(statistics.values()).items()}
         del statistics
         with np.errstate(all="ignore"):
-            status, bad = _status(values, n, plan.m, torch.finfo(layer.dtype).eps)
+            status, bad = _status(values, n, m, torch.finfo(layer.dtype).eps)
         if bad.any():
             values = {k: _without(v, bad, layer) for k, v in values.items()}
-        quantities = Quantities(n, plan.m, values)
+        quantities = Quantities(n, m, values)
         fields: dict[str, Field] = {}
         with np.errstate(all="ignore"):  # 0 / 0 and x / 0 have their meaning in each measure
             for measure in measures:
-                if measure.needs <= values.keys():
-                    fields |= _fields(measure, quantities, plan.errors)
+                if all(kind.applies(layer.dims) is None for kind in measure.kinds):
+                    fields |= _fields(measure, quantities, errors)
         outcomes.append(Outcome(layer, fields, status))
     return outcomes
 

@@ -102,8 +102,7 @@ class Feed:
             if moved != image.shape[1:]:
                 raise ArgumentError(
                     f"the untransformed inputs have shape {tuple(image.shape[1:])} and the "
-                    f"transformed ones {moved}; give transformations that keep it, or take "
-                    "tm.Goodfellow(reference='transformed')"
+                    f"transformed ones {moved}; give transformations that keep it, or leave GF out"
                 )
 
     def _pick(self, chosen: np.ndarray) -> tuple[Inputs, np.ndarray]:

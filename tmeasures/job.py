@@ -109,11 +109,12 @@ def prepare(
     feed = feed_for(network, samples, transformations, preprocess, input, labels, n_samples, seed)
     m = len(feed.transformations)
     _other_than_identities(wanted, feed.transformations)
+    enough(chosen, feed.samples.n, m)
+    found = probe(network, feed, wanted)
     reads_labels = stratify is not None and not feed.samples.labels_known
     strata = Strata.of(feed.samples.labels()) if stratify is not None else None
     sizes = () if strata is None else tuple(map(len, strata.positions))
     enough(chosen, feed.samples.n, m, sizes)
-    found = probe(network, feed, wanted)
     inputs = feed.probe(1)
     tensors = [inputs] if isinstance(inputs, Tensor) else inputs.values()
     problem = Problem(

@@ -111,6 +111,7 @@ class Plan:
         errors: Whether standard errors are asked for.
         stratify: ``"mean"``, ``"each"``, or None.
         strata: Samples in each stratum, in order; empty without.
+        identities: Columns of the identity.
         reads_labels: Whether the samples are read once more before, for their labels.
         why: The reasons, a sentence each.
 
@@ -136,6 +137,7 @@ class Plan:
     errors: bool = False
     stratify: Literal["mean", "each"] | None = None
     strata: tuple[int, ...] = ()
+    identities: tuple[int, ...] = ()
     reads_labels: bool = False
     why: tuple[str, ...] = field(default=())
 

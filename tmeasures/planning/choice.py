@@ -85,6 +85,7 @@ def _plan(problem: Problem, passes: tuple[Pass, ...], first: tuple[Pass, ...]) -
         errors=problem.wanted.errors,
         stratify=problem.stratify,
         strata=problem.strata,
+        identities=problem.identities,
         reads_labels=problem.reads_labels,
     )
     return replace(plan, why=tuple(reasons(problem, plan, first)))
@@ -99,6 +100,8 @@ def check(plan: Plan, problem: Problem) -> Plan:
             "the plan reads the samples more than once, and an iterable data set serves one "
             "reading; allow more memory, or give a data set with an index"
         )
+    if problem.iterable:
+        _allows_one_reading(problem)
     layers = {layer.name: layer.n_units for layer in problem.layers}
     kept = {name for p in plan.passes for name in p.statistics}
     given = provided([problem.kinds[name] for name in kept if name in problem.kinds])
@@ -113,6 +116,11 @@ def check(plan: Plan, problem: Problem) -> Plan:
         ("measures", needs - given or kept - problem.kinds.keys(), frozenset()),
         ("spread", plan.spread or not problem.spread, True),
         ("errors", plan.errors or not problem.wanted.errors, True),
+        (
+            "identities",
+            plan.identities if problem.wanted.firing else (),
+            problem.identities if problem.wanted.firing else (),
+        ),
         ("strata", (plan.stratify, plan.strata), (problem.stratify, problem.strata)),
     ):
         if found != expected:

@@ -32,7 +32,7 @@ ROWS = 8
 # an outlier; with 64 columns that costs 64**2 roundings at most, 2e-13.
 _COLUMNS = 64
 # Numbers of groups of layers that are tried, beside one group for each layer.
-_GROUPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+_GROUPS = (*range(1, 33), 48, 64, 96, 128, 192, 256)
 
 
 def tile_shape(batch: int, n: int | None, m: int) -> tuple[int, int]:
@@ -52,7 +52,7 @@ def tile_shape(batch: int, n: int | None, m: int) -> tuple[int, int]:
     s = max(1, min(most, batch // t))
     t = min(m, batch // s, _COLUMNS)
     while n is not None and s > 2 and min(t, m % t or t) == 1 and n % s == 1:
-        s -= 1
+        s, t = (s, t - 1) if s == ROWS and t > 2 else (s - 1, t)
     return s, t
 
 
@@ -111,7 +111,7 @@ class Problem:
         """Samples of the largest matrix that is walked."""
         return max(self.strata, default=self.n)
 
-    @property
+    @cached_property
     def units(self) -> int:
         """Activations of all layers."""
         return sum(layer.n_units for layer in self.layers)
@@ -132,16 +132,28 @@ class Problem:
         """Bytes of state at most: groups of layers and preludes come one after another."""
         groups: dict[tuple[bool, tuple[str, ...] | None], int] = {}
         for p in passes:
-            at = p.prelude, p.layers
-            groups[at] = groups.get(at, 0) + sum(self._bytes(p, layer) for layer in self.layers)
+            at, each = (p.prelude, p.layers), self._bytes(replace(p, layers=None))
+            names = each if p.layers is None else p.layers
+            groups[at] = groups.get(at, 0) + sum(each[name] for name in names)
         return max(groups.values()) + self.threshold_bytes
 
-    def _bytes(self, p: Pass, layer: Layer) -> int:
-        if p.layers is not None and layer.name not in p.layers:
-            return 0
-        kinds = (self.kinds[name] for name in p.statistics)
-        setup = self.setup(p, layer)
-        return sum(kind.state_bytes(setup) for kind in kinds if kind.applies(layer.dims) is None)
+    def _bytes(self, p: Pass) -> dict[str, int]:
+        """Bytes of state of each layer for a pass over all of them."""
+        if p not in self._known_bytes:
+            kinds = [self.kinds[name] for name in p.statistics]
+            self._known_bytes[p] = {
+                layer.name: sum(
+                    kind.state_bytes(self.setup(p, layer))
+                    for kind in kinds
+                    if kind.applies(layer.dims) is None
+                )
+                for layer in self.layers
+            }
+        return self._known_bytes[p]
+
+    @cached_property
+    def _known_bytes(self) -> dict[Pass, dict[str, int]]:
+        return {}
 
     @property
     def threshold_bytes(self) -> int:
@@ -175,6 +187,8 @@ class Problem:
         """Groups of consecutive layers of about as many activations each; None: all of them."""
         if groups == 1:
             return [None]
+        if groups >= len(self.layers):
+            return [(layer.name,) for layer in self.layers]
         parts: list[list[str]] = [[] for _ in range(groups)]
         seen = 0
         for layer in self.layers:
@@ -221,7 +235,7 @@ class Problem:
         return [count for count in _GROUPS if count < most] + [most]
 
     def _pass(self, walk: Walk, batch: int, layers: tuple[str, ...] | None) -> Pass:
-        s, t = self._shape(walk.names, batch)
+        s, t = self._shape(walk, batch)
         kinds = [self.kinds[name] for name in walk.names]
         asked = any(getattr(kind, "reference", None) == "untransformed" for kind in kinds)
         return Pass(
@@ -234,9 +248,9 @@ class Problem:
             layers=layers,
         )
 
-    def _shape(self, names: Sequence[str], batch: int) -> tuple[int, int]:
+    def _shape(self, walk: Walk, batch: int) -> tuple[int, int]:
         """Samples and transformations of a tile, whole blocks and whole rows where they fit."""
-        n, m = self.rows, self.m
+        n, m, names = self.rows, self.m, walk.names
         found = tile_shape(batch, n, m)
         kinds = [kind for name in names if isinstance(kind := self.kinds[name], DistancesKind)]
         if not kinds:
@@ -254,8 +268,12 @@ class Problem:
         t = min(m, most, batch // block)
         if t == m or (t > 0 and not rows):
             return min(block * (batch // (block * t)), n or batch), t
+        if walk.order == "transformation":  # holds blocks of as few columns as can be
+            found = min(batch, n or batch), 1
         s, t = found
-        return (s if n is not None and block >= n else largest_divisor(block, s)), t
+        fitting = largest_divisor(block, s)
+        # Others hold a tile more than a block; single samples would be slow.
+        return (fitting if block < (n or block + 1) and 2 * fitting > s else s), t
 
     @cached_property
     def batches(self) -> list[int]:

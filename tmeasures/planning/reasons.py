@@ -16,14 +16,17 @@ def reasons(problem: Problem, plan: Plan, first: tuple[Pass, ...]) -> Iterator[s
     yield _passes_reason(problem, walks, [p for p in first if not p.prelude])
     yield from _preludes_reasons(plan)
     if len(plan.passes) > 1:
+        served: dict[str, list[str]] = {}
         for number, p in enumerate(plan.passes, 1):
-            served = [
-                name for name, needs in problem.wanted.needs.items() if _serves(problem, p, needs)
-            ]
-            yield f"pass {number} is for {', '.join(served)}"
+            needs = problem.wanted.needs.items()
+            names = ", ".join(name for name, some in needs if _serves(problem, p, some))
+            served.setdefault(names, []).append(str(number))
+        for names, numbers in served.items():
+            which = "pass" if len(numbers) == 1 else "passes"
+            yield f"{which} {', '.join(numbers)} for {names}"
     yield from _left_out(problem)
     if problem.batch_size is not None:
-        yield f"tiles of {problem.batch_size} inputs as asked for"
+        yield f"tiles of at most {problem.batch_size} inputs, as asked for"
     for p in walks:
         if p.order == "sample" and p.transformations < problem.m:
             yield (
@@ -42,11 +45,12 @@ def _passes_reason(problem: Problem, walks: Sequence[Pass], first: Sequence[Pass
     m = problem.m
     if len(walks) == len(first) == 1 and walks[0].order == first[0].order:
         if set(first[0].statistics) <= {"rows"} | {kind.name for kind in problem.wanted.firing}:
-            return "one pass: what is asked for closes with each row, so no state grows with m"
-        return f"one pass: the state of all {m:,} columns fits the memory"
+            return "one pass over the matrix: all closes with each row, so no state grows with m"
+        return f"one pass over the matrix: the state of all {m:,} columns fits the memory"
     if len(walks) == len(first):
         return "two passes: thresholds take the whole matrix, which the first one walks anyway"
-    text = f"one pass would take {size(problem.bytes(first))} for state and tile: "
+    fewest = "one pass" if len(first) == 1 else "two passes"
+    text = f"{fewest} would take {size(problem.bytes(first))} for state and tile: "
     groups = len(dict.fromkeys(p.layers for p in walks))
     if groups > 1:
         return text + f"{groups} groups of layers one after another, {len(walks)} passes in all"
@@ -59,6 +63,9 @@ def _passes_reason(problem: Problem, walks: Sequence[Pass], first: Sequence[Pass
 def _preludes_reasons(plan: Plan) -> Iterator[str]:
     for number, p in enumerate(plan.passes, 1):
         if p.prelude:
+            if p.first is None and p.untransformed == "no":
+                yield f"pass {number} finds thresholds, from the whole matrix"
+                continue
             rows = "all" if p.first is None else f"the first {p.first:,}"
             alone = ", untransformed" if p.untransformed == "alone" else ""
             yield f"pass {number} is a short one that finds thresholds from {rows} samples{alone}"

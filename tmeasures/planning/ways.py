@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tmeasures.errors import ArgumentError
+from tmeasures.hints import called
 from tmeasures.measures import Measure
 from tmeasures.statistics import KINDS, Columns, Kind, Moments, Order, Rows
 from tmeasures.statistics.distances import DistancesKind
@@ -45,11 +47,16 @@ class Wanted:
         """What measures want."""
         distances: dict[str, DistancesKind] = {}
         firing: dict[str, FiringKind] = {}
-        for kind in (kind for measure in measures for kind in measure.kinds):
+        for asking, kind in ((measure, kind) for measure in measures for kind in measure.kinds):
             if isinstance(kind, FiringKind):
                 firing[kind.name] = kind
             elif isinstance(kind, DistancesKind):
                 distances[kind.key] = kind.joined(distances.get(kind.key, kind))
+            else:
+                raise ArgumentError(
+                    f"measure {asking} has the kind {called(kind)}, which plans do not know; "
+                    "give kinds of DistancesKind or FiringKind, or needs of those that are kept"
+                )
         needs = {
             str(measure): measure.needs | (measure.error_needs if errors else frozenset())
             for measure in measures
@@ -106,7 +113,7 @@ class Wanted:
                 Walk("sample", (*whole, *rows, *firing)),
                 Walk("transformation", blocks),
             )
-        if whole in (("rows",), ("columns",)):
+        if whole == ("rows",) or (whole == ("columns",) and not (rows or firing)):
             return
         columns = Walk("transformation", ("columns",))
         yield Walk("sample", ("rows", *all_parts, *firing)), columns

@@ -372,8 +372,12 @@ class Firing(Statistic):
         """
         fires, samples, joint = self.totals.squeeze(0).unbind(-2)
         others = self.setup.m - len(self.setup.identities)
+        unknown = self.limits.squeeze(0).isnan()  # of a reference input that was not finite
         found = {"samples": samples, "joint": joint / others, "all": fires}
-        return {f"{self.rule.name}/{part}": value for part, value in found.items()}
+        return {
+            f"{self.rule.name}/{part}": value.masked_fill(unknown, torch.nan)
+            for part, value in found.items()
+        }
 
 
 def _rows_of(setup: Setup) -> int:
