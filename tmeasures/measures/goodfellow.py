@@ -43,6 +43,8 @@ class Goodfellow(Measure):
     - Undefined: GF is NaN where no untransformed sample fires (GF_rate is then 0), where every
       column is the identity, and, with GF_rate, where any activation was NaN or infinite.
     - Needs: at least 2 samples; L is a mean over the few that fire, 10 of 1000 for g = 0.01.
+    - Rounding: where most reference inputs give one value but for the network's own rounding, which
+      of them fire is as good as drawn by lot, and may depend on the size of the tiles.
     - Errors: `ArgumentError` for a g outside (0, 1), an unknown reference, threshold, local or
       sign, and for ``local="marginal"`` with ``reference="transformed"``.
     - Cost: one sample-first pass, and before it a short one over the first 4096 reference inputs;

@@ -244,8 +244,8 @@ class Quantile(Calibration):
     def thresholds(self) -> Tensor:
         """The middle between the largest values; see `Calibration.thresholds`.
 
-        Just as many inputs lie over it as are to fire where no two are equal, and a change of an
-        activation's last bit changes nothing. A constant unit never fires.
+        Just as many inputs lie over it as are to fire where no two are equal, also where a tile of
+        another size changes an activation's last bit. A constant unit never fires.
         """
         assert self.order is not None, "thresholds before update"
         if self.rule.firing(_rows_of(self.setup), self.setup.m) < self.kept.shape[1]:

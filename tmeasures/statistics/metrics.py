@@ -95,7 +95,7 @@ class Metric:
         return "activation" if measured else "1"
 
     def check(self) -> None:
-        """Call a function once; an error where it raises or gives anything but distances."""
+        """Try a function; an error where it raises or gives anything but distances."""
         if not callable(self.given):
             return
         shape = (2, 3, 4)
@@ -121,6 +121,14 @@ class Metric:
             raise ArgumentError(f"{what} gave {gave} {of}; {to_do}")
         if not torch.equal(given, before):
             raise ArgumentError(f"{what} changes the tensors it is given; let it work on copies")
+        with torch.no_grad():
+            swapped, none = self.given(given[1], given[0]), self.given(given[0], given[0])
+        wide, tiny = found.double(), 1e-6 * found.double().abs().max()
+        if (wide - swapped.double()).abs().max() > tiny or none.double().abs().max() > tiny:
+            raise ArgumentError(
+                f"{what} is not symmetric, or not 0 for equal tensors; give a distance, for it is "
+                "called for one order of each pair, and for no pair of one value with itself"
+            )
 
     def add(
         self,
