@@ -480,6 +480,8 @@ MISTAKES = {
         lambda: tm.TransformationDistance("sqeuclidean", vectors=True)),
     "a metric of another shape": (ARG, "shape", "return",
         lambda: plan(measures=tm.TransformationDistance(lambda a, b: (a - b).abs().sum()))),
+    "vectors='no'": (ARG, "vectors='no'", "give one",
+        lambda: tm.NormalizedDistance(vectors="no")),
     "a metric that is a difference": (ARG, "not symmetric", "give a distance",
         lambda: plan(measures=tm.TransformationDistance(lambda a, b: a - b))),
     "a metric that is not 0 for equal values": (ARG, "not 0 for equal", "give a distance",

@@ -161,3 +161,11 @@ def test_functions_that_are_metrics():
 def test_a_function_may_count():
     x = torch.tensor([1.0, 2.0, 2.0]).view(1, 1, 3, 1)
     assert added(Metric(lambda a, b: a != b), x)[0] == [2]
+
+
+def test_a_function_of_the_name_of_a_metric_is_not_called_so():
+    def cosine(a, b):
+        return (a - b).abs().sum(-1)
+
+    assert Metric.of(cosine, True, False).words == ("vectors", "callable")
+    assert Metric.of("cosine", True, False).words == ("vectors", "cosine")

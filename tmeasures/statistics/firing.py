@@ -84,7 +84,6 @@ class _Kind:
     """What the kinds of statistic of a rule share."""
 
     rule: Rule = _DEFAULT
-    sample_first: ClassVar[bool] = True
 
     def applies(self, dims: tuple[str, ...]) -> str | None:
         """See `Kind.applies`."""

@@ -48,6 +48,9 @@ class Metric:
                 f"metric={called(given)} is unknown{near(given, _NAMES)}: give 'euclidean', "
                 "'sqeuclidean', 'manhattan', 'cosine', or a function"
             )
+        for name, value in (("vectors", vectors), ("unit_norm", unit_norm)):
+            if not isinstance(value, bool):
+                raise ArgumentError(f"{name}={value!r} is neither True nor False; give one of them")
         if vectors and given == "sqeuclidean":
             raise ArgumentError(
                 "metric='sqeuclidean' has no form for vectors: leave vectors=True out and add up "
@@ -68,7 +71,8 @@ class Metric:
         name = self.given if isinstance(self.given, str) else getattr(self.given, "__name__", "")
         words = ["vectors"] if self.vectors else []
         if self.given != "euclidean":
-            words.append(name if name.isidentifier() else "callable")
+            own = callable(self.given) and name in _NAMES  # not the one of that name
+            words.append(name if name.isidentifier() and not own else "callable")
         return (*words, "unit") if self.unit_norm else tuple(words)
 
     @property
