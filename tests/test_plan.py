@@ -300,3 +300,35 @@ def test_peak_does_not_grow_with_n(measures, memory):
 
     # What grows is the images, their labels and ids.
     assert peak(80) - peak(40) <= 40 * (images(1).nbytes + 64)
+
+
+def test_inputs_beside_a_tile_are_in_its_bytes():
+    plan = choose(problem(wanted=wanted("GF"), batch_size=64, n=128))
+    walk = plan.passes[-1]
+    inputs = walk.samples * (walk.transformations + 1)
+    assert walk.untransformed == "beside"
+    assert plan.tile_bytes == int(1.3 * (10_000 + inputs * 1300))
+    among = choose(problem(wanted=wanted("GF"), batch_size=64, n=128, identities=(0,)))
+    assert among.tile_bytes < plan.tile_bytes
+
+
+def test_a_prelude_goes_by_groups_of_layers_where_memory_asks():
+    layers = [Layer(str(k), (500,), ("unit",), torch.float32, "Linear") for k in range(4)]
+    given = {"wanted": wanted("GF"), "layers": layers, "n": 4096, "m": 4, "batch_size": 32}
+    whole = choose(problem(**given))
+    assert [p.layers for p in whole.passes] == [None, None]
+    tight = choose(problem(**given, memory=whole.state_bytes // 2 + whole.tile_bytes))
+    assert [p.prelude for p in tight.passes] == [True] * (len(tight.passes) - 1) + [False]
+    preludes = [p for p in tight.passes if p.prelude]
+    assert len(preludes) > 1
+    assert [name for p in preludes for name in p.layers] == ["0", "1", "2", "3"]
+    assert tight.state_bytes <= whole.state_bytes // 2
+
+
+def test_results_stay_beside_the_next_stratum():
+    plan = choose(problem())
+    strata = choose(problem(stratify="each", strata=(60, 40)))
+    assert plan.bytes == plan.state_bytes + max(plan.tile_bytes, plan.result_bytes)
+    assert strata.bytes == strata.state_bytes + strata.tile_bytes + strata.result_bytes
+    with pytest.raises(tm.ArgumentError, match="other strata"):
+        check(strata, problem(stratify="mean", strata=(60, 40)))

@@ -180,8 +180,7 @@ class Problem:
     def passes(self, way: Way, batch: int, groups: int) -> tuple[Pass, ...]:
         """A way with tiles of ``batch`` inputs, repeated for groups of layers."""
         found = [self._pass(walk, batch, names) for names in self.partition(groups) for walk in way]
-        calibrated = {name for p in found for name in p.statistics}
-        return (*self._preludes(batch, calibrated), *found)
+        return (*self._preludes(batch, found), *found)
 
     def partition(self, groups: int) -> list[tuple[str, ...] | None]:
         """Groups of consecutive layers of about as many activations each; None: all of them."""
@@ -197,11 +196,12 @@ class Problem:
             seen += layer.n_units
         return [tuple(part) for part in parts if part]
 
-    def _preludes(self, batch: int, calibrated: set[str]) -> Iterator[Pass]:
-        """Passes that find thresholds which no other pass finds, over all strata."""
+    def _preludes(self, batch: int, walks: Sequence[Pass]) -> Iterator[Pass]:
+        """Passes that find thresholds which no walk finds, over all strata."""
         if self.n is None:
             return
         wanted = dict.fromkeys(kind.calibration for kind in self.wanted.firing)
+        calibrated = {name for p in walks for name in p.statistics}
         kinds = [kind for kind in wanted if kind.name not in calibrated]
         for reference in dict.fromkeys(kind.reference for kind in kinds):
             alone = reference == "untransformed"
@@ -218,14 +218,14 @@ class Problem:
                 first=rows if rows < self.n else None,
                 prelude=True,
             )
-            yield from self._grouped(whole)
+            yield from self._grouped(whole, walks)
 
-    def _grouped(self, whole: Pass) -> list[Pass]:
+    def _grouped(self, whole: Pass, walks: Sequence[Pass]) -> list[Pass]:
         """A prelude, or several over as many groups of layers as memory asks for."""
-        found = [whole]
+        found, tile = [whole], self.tile_bytes(largest_tile([whole, *walks]))
         for groups in self.group_counts():
             found = [replace(whole, layers=names) for names in self.partition(groups)]
-            if self.bytes(found) <= self.memory:
+            if self.state_bytes(found) + tile <= self.memory:
                 break
         return found
 
