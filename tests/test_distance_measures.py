@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pair_tiles import DIMS, all_pairs, joined, normal_cube, values
 from tmeasures.errors import ArgumentError
 from tmeasures.measures import Quantities, named
+from tmeasures.planning import Wanted
 from tmeasures.statistics.metrics import Metric
 
 ND, SD, TD = (named()[name] for name in ("ND", "SD", "TD"))
@@ -290,7 +291,10 @@ def test_kinds_say_what_a_plan_asks():
 
 def test_functions_of_one_name_are_not_taken_for_each_other():
     with pytest.raises(ArgumentError, match="two metrics would both be"):
-        joined([TD(lambda a, b: (a - b).abs()), SD(lambda a, b: (a - b) ** 2)])
+        Wanted.by([TD(lambda a, b: (a - b).abs()), SD(lambda a, b: (a - b) ** 2)], False, False)
+    other = SD(lambda a, b: (a - b) ** 2, block=64)
+    with pytest.raises(ArgumentError, match="two metrics would both be"):
+        Wanted.by([TD(lambda a, b: (a - b).abs()), other], False, False)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import tmeasures as tm
 from small_models import Model
-from tmeasures import finishing
+from tmeasures import engine
 from tmeasures.results import attribute
 from tmeasures.statistics import Moments
 from tmeasures.transformations import AffineSet, AffineTransformation
@@ -493,7 +493,7 @@ MISTAKES = {
                      measures=tm.NormalizedDistance(vectors=True))),
     "a block larger than memory": (MEMORY, "no plan fits", "smaller block",
         lambda: plan(measures=tm.SampleDistance(pairs="all"), memory="15KB", batch_size=2)),
-    "firing in an iterable data set": (ARG, "a reading of their own", "give a data set",
+    "firing in an iterable data set": (ARG, "a reading of its own", "give a data set",
         lambda: plan(NETWORK, Flow(), measures="GF")),
     "all pairs of an iterable data set": (ARG, "may end early", "give a data set",
         lambda: plan(NETWORK, Flow(), measures=tm.SampleDistance(pairs="all"))),
@@ -683,7 +683,7 @@ def test_memory_may_run_out_for_the_state_and_the_results(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Moments, "_allocate", fails)
         assert "for the state" in str(said(MEMORY, lambda: tm.measure(NETWORK, IMAGES, ANGLES)))
-    monkeypatch.setattr(finishing, "gather", fails)
+    monkeypatch.setattr(engine, "gather", fails)
     assert "for the results" in str(said(MEMORY, lambda: tm.measure(NETWORK, IMAGES, ANGLES)))
 
 

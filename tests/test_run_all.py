@@ -8,6 +8,7 @@ from torch import nn
 import tmeasures as tm
 from cubes import cube, images, network
 from tmeasures.results import attribute
+from tmeasures.statistics import Statistic
 
 ROTATIONS = tm.rotations(12)
 
@@ -34,11 +35,7 @@ def passes(plan):
 
 
 ONE = [("sample", "moments", "distances")]
-ROWS_APART = [("sample", "moments", "block distances"), ("sample", "row distances")]
-BLOCKS_APART = [
-    ("sample", "moments", "row distances"),
-    ("transformation", "block distances"),
-]
+BLOCKS_APART = [("sample", "moments", "row distances"), ("sample", "block distances")]
 COLUMNS_APART = [
     ("sample", "rows", "row distances"),
     ("transformation", "columns", "block distances"),
@@ -50,11 +47,15 @@ COLUMNS_APART = [
     ("memory", "expected"),
     [
         (None, ONE),
-        (1_500_000, ROWS_APART),
-        (500_000, BLOCKS_APART),
-        (250_000, BLOCKS_APART * 2),  # two groups of layers
-        (200_000, COLUMNS_APART * 2),
-        (120_000, COLUMNS_APART * 3),  # single inputs, rows and blocks held
+        (1_500_000, BLOCKS_APART),
+        (250_000, COLUMNS_APART),
+        (120_000, [*COLUMNS_APART, COLUMNS_APART[1]]),  # two runs of layers
+        (
+            80_000,
+            [COLUMNS_APART[0]] * 2
+            + [("transformation", "columns")]
+            + [("transformation", "block distances")] * 3,
+        ),
     ],
 )
 def test_distances_are_those_of_the_stored_cube_in_every_way(n, memory, expected):
@@ -63,6 +64,7 @@ def test_distances_are_those_of_the_stored_cube_in_every_way(n, memory, expected
     plan = tm.explain(double(), images(n), ROTATIONS, **arguments)
     assert passes(plan) == expected
     tree = tm.measure(double(), images(n), ROTATIONS, **arguments)
+    assert list(tree["layers"]) == ["0", "1", "2", "4"]
     assert_is(tree, cube(double(), images(n), ROTATIONS), measures)
     assert tree.attrs["inputs"] == plan.inputs == n * 12 * len(expected)
 
@@ -167,7 +169,7 @@ def test_firing_rates_are_those_of_the_stored_cube(options, rotations, batch_siz
 def test_firing_is_counted_beside_columns_that_do_not_fit():
     arguments = {"measures": ["SV", "GF"], "memory": 1_500_000}
     plan = tm.explain(double(), images(70), tm.rotations(300), **arguments)
-    assert passes(plan)[1:] == [("sample", "rows", "firing"), ("transformation", "columns")]
+    assert passes(plan)[1:] == [("sample", "firing"), ("transformation", "columns")]
 
 
 @pytest.mark.parametrize("sign", [1, "best"])
@@ -181,32 +183,64 @@ def test_firing_of_a_unit_that_is_not_finite(sign):
         assert np.isfinite(tree[f"layers/output/{name}"].values).tolist() == [True, False, True]
 
 
-def test_a_kind_that_plans_do_not_know_is_refused():
-    class Own(tm.Measure):
-        short = "OWN"
-        needs = frozenset({"own/sums"})
+class Sums(Statistic):
+    """A statistic of one's own: the sum of all activations, and of the untransformed ones."""
 
-        class Kind:
-            name, provides = "own", frozenset({"own/sums"})
+    name = "sums"
+    provides = frozenset({"own/sums", "own/untransformed"})
+    reference = "untransformed"
 
-        kinds = (Kind(),)
+    @staticmethod
+    def state_bytes(setup):
+        return 2 * 8 * setup.units
 
-        def finalize(self, quantities):
-            return {"OWN": tm.Field(quantities["own/sums"], "1", "own", "here")}
+    def _allocate(self):
+        self.sums, self.untransformed = self._zeros(), self._zeros()
 
-        def reference(self, cube):
-            return {}
+    def update(self, tile):
+        super().update(tile)
+        if tile.reference is not None:
+            self.untransformed += self.order.flat(tile.reference.double()).sum(0)
 
-    with pytest.raises(tm.ArgumentError, match="which plans do not know"):
-        tm.explain(double(), images(70), ROTATIONS, measures=Own())
+    def _fold(self, x, samples, transformations):
+        self.sums += x.double().sum((1, 2)).flatten()
+        self.n = samples.stop
+
+    def merge(self, other):
+        self.sums += other.sums
+
+    def quantities(self):
+        return {"own/sums": self.sums, "own/untransformed": self.untransformed}
+
+
+class Own(tm.Measure):
+    short = "OWN"
+    needs = frozenset({"own/sums", "own/untransformed"})
+    kinds = (Sums,)
+
+    def finalize(self, quantities):
+        values = quantities["own/sums"] - quantities["own/untransformed"]
+        return {"OWN": tm.Field(values, "1", "own", "here")}
+
+    def reference(self, cube):
+        return {}
+
+
+def test_a_measure_may_bring_a_statistic_of_its_own():
+    arguments = (double(), images(20), ROTATIONS[1:])
+    plan = tm.explain(*arguments, measures=[Own(), "TV"])
+    assert plan.passes[0].untransformed == "beside"
+    tree = tm.measure(*arguments, measures=[Own(), "TV"])
+    values = cube(*arguments)["0"].sum((0, 1)) - cube(double(), images(20), None)["0"].sum((0, 1))
+    np.testing.assert_allclose(tree["layers/0/OWN"], values, 1e-9)
 
 
 def test_thresholds_share_a_pass_where_there_are_two():
     arguments = {"measures": "all", "memory": 1_500_000}
     plan = tm.explain(double(), images(70), ROTATIONS, **arguments)
     assert passes(plan) == [
-        ("sample", "moments", "block distances", "calibration"),
-        ("sample", "row distances", "firing"),
+        ("sample", "block distances", "calibration"),
+        ("sample", "moments", "row distances", "firing"),
     ]
     tree = tm.measure(double(), images(70), ROTATIONS, **arguments)
     whole = tm.measure(double(), images(70), ROTATIONS, measures="all")

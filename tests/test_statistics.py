@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tmeasures.errors import ArgumentError
 from tmeasures.kernels import torch_moments
 from tmeasures.measures import Quantities, named
-from tmeasures.statistics import Columns, Moments, Rows, Setup, gather, moments
+from tmeasures.statistics import Columns, Moments, Rows, Setup, completed, gather, moments
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.tile import Tile
 
@@ -50,7 +50,7 @@ def feed(statistics, cube, s, t, order="sample", view=lambda x: x):
 
 
 def quantities(statistics, n, m):
-    return Quantities(n, m, {k: v.cpu().double().numpy() for k, v in gather(statistics).items()})
+    return Quantities(n, m, {k: v.numpy() for k, v in completed(gather(statistics)).items()})
 
 
 def single_pass(cube, s, t, backend, view=lambda x: x):

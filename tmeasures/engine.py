@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -14,18 +13,20 @@ from torch import Tensor
 from tmeasures.budget import size
 from tmeasures.capture import Layer, Network
 from tmeasures.fields import Field
-from tmeasures.finishing import Outcome, finish
+from tmeasures.finishing import Outcome, finish, memory_of_results
 from tmeasures.hints import within_memory
 from tmeasures.inputs import Feed
 from tmeasures.measures import Measure
 from tmeasures.plan import Pass, Plan
-from tmeasures.statistics import Kind, Statistic
-from tmeasures.statistics.firing import Calibration, Firing
+from tmeasures.statistics import Kind, Statistic, gather
 from tmeasures.strata import Aggregate, Strata
 from tmeasures.tile import Inputs, Tile, length
 
-State = dict[str, dict[str, Statistic]]
-"""Of each layer, its statistics by name."""
+State = dict[str, list[Statistic]]
+"""The statistics of each layer."""
+
+Found = dict[str, dict[str, Tensor]]
+"""The quantities found of each layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Run:
         self.errors = errors
         self.outcomes: list[Outcome] = []
         self.stratum_status: dict[str, np.ndarray] | None = None
-        self._thresholds: dict[tuple[str, str], Tensor] = {}
+        self._before: Found = {layer.name: {} for layer in network.layers}
 
     def steps(self) -> Generator[Step]:
         """Walk the matrix as planned; a step for each tile, when it is in the state.
@@ -102,8 +103,7 @@ class Run:
         feed = self.feed
         if p.first is not None:
             feed = replace(feed, samples=feed.samples.take(np.arange(p.first)))
-        state = self._start([p], self.feed.samples.n)
-        yield from self._walk(number, p, feed, state, 0)
+        yield from self._walk(number, p, feed, 0, self._before)
 
     def _each_stratum(self, walks: list[tuple[int, Pass]], strata: Strata) -> Generator[Step]:
         assert self.plan.stratify is not None
@@ -127,16 +127,19 @@ class Run:
     def _matrix(
         self, walks: list[tuple[int, Pass]], feed: Feed, stratum: int
     ) -> Generator[Step, None, list[Outcome]]:
-        """All passes over one matrix, a group of layers after another, and what they give."""
-        outcomes: list[Outcome] = []
-        for _, group in groupby(walks, key=lambda one: one[1].layers):
-            passes = list(group)
-            state = self._start([p for _, p in passes], feed.samples.n)
-            for number, p in passes:
-                yield from self._walk(number, p, feed, state, stratum)
-            outcomes += finish(
-                state, self._layers(passes[0][1]), self.measures, self.plan.m, self.errors
-            )
+        """All passes over one matrix, and what they give; a layer is done with its last pass."""
+        found: Found = {name: dict(before) for name, before in self._before.items()}
+        last = {layer.name: number for number, p in walks for layer in self._layers(p)}
+        done: dict[str, Outcome] = {}
+        for number, p in walks:
+            n = yield from self._walk(number, p, feed, stratum, found)
+            for layer in self._layers(p):
+                if last[layer.name] == number:
+                    given = found.pop(layer.name)
+                    done[layer.name] = finish(
+                        layer, given, self.measures, n, self.plan.m, self.errors
+                    )
+        outcomes = [done[layer.name] for layer in self.network.layers]
         for measure in self.measures:
             of_layers: list[dict[str, Field]] = [outcome.fields for outcome in outcomes]
             measure.conclude(of_layers)
@@ -146,49 +149,49 @@ class Run:
         layers = self.network.layers
         return [layer for layer in layers if p.layers is None or layer.name in p.layers]
 
-    def _start(self, passes: Sequence[Pass], n: int | None) -> State:
-        """Empty statistics for passes over n samples."""
-        layers = self._layers(passes[0])
+    def _start(self, p: Pass, n: int | None, found: Found) -> State:
+        """Empty statistics for a pass over n samples."""
         advice = (
             f"name fewer layers, or give a memory= below {size(self.plan.bytes)} for less state"
         )
         with within_memory(f"the state, {size(self.plan.state_bytes)}", advice):
-            return {layer.name: self._statistics(passes, layer, n) for layer in layers}
+            state = {layer.name: self._statistics(p, layer, n) for layer in self._layers(p)}
+        for name, statistics in state.items():
+            for statistic in statistics:
+                statistic.take(found[name])
+        return state
 
-    def _statistics(
-        self, passes: Sequence[Pass], layer: Layer, n: int | None
-    ) -> dict[str, Statistic]:
-        found: dict[str, Statistic] = {}
-        for p in passes:
-            setup = p.setup(
-                layer,
-                m=self.plan.m,
-                n=None if self.feed.samples.iterable else n,
-                device=self.network.device,
-                identities=self.feed.transformations.identities,
-                spread=self.plan.spread,
-                errors=self.plan.errors,
-            )
-            kinds = [self.kinds[name] for name in p.statistics]
-            found |= {kind.name: kind(setup) for kind in kinds if kind.applies(layer.dims) is None}
-        return found
+    def _statistics(self, p: Pass, layer: Layer, n: int | None) -> list[Statistic]:
+        setup = p.setup(
+            layer,
+            m=self.plan.m,
+            n=None if self.feed.samples.iterable else n,
+            device=self.network.device,
+            identities=self.feed.transformations.identities,
+            spread=self.plan.spread,
+            errors=self.plan.errors,
+        )
+        kinds = (self.kinds[name] for name in p.statistics)
+        return [kind(setup) for kind in kinds if kind.applies(layer.dims) is None]
 
     def _walk(
-        self, number: int, p: Pass, feed: Feed, state: State, stratum: int
-    ) -> Generator[Step]:
-        for layer, statistics in state.items():
-            for name in p.statistics:
-                if isinstance(statistic := statistics.get(name), Firing):
-                    statistic.thresholds = self._thresholds[layer, statistic.rule.name]
+        self, number: int, p: Pass, feed: Feed, stratum: int, found: Found
+    ) -> Generator[Step, None, int]:
+        """One pass, whose quantities are added to those found; the number of its samples.
+
+        The state of a layer is freed when its quantities are there.
+        """
+        n = 0
+        state = self._start(p, self.feed.samples.n if p.prelude else feed.samples.n, found)
         with _memory_of(p, f", a memory= below {size(self.plan.bytes)}"):
             for tile in feed.tiles(p.order, p.samples, p.transformations, p.untransformed):
                 self._fold(tile, p, state)
+                n = max(n, tile.samples.stop)
                 yield Step(number, stratum, tile)
-        for layer, statistics in state.items():
-            for name in p.statistics:
-                if isinstance(statistic := statistics.get(name), Calibration):
-                    self._thresholds[layer, statistic.rule.name] = statistic.thresholds()
-                    del statistics[name]
+        with memory_of_results():
+            for name in list(state):
+                found[name] = gather(state.pop(name)) | found[name]
+        return n
 
     def _fold(self, tile: Tile[Inputs], p: Pass, state: State) -> None:
         shape = (len(tile.samples), len(tile.transformations))
@@ -202,9 +205,8 @@ class Run:
             part = tile.holding(
                 torch.unflatten(values[:count], 0, shape), reference if len(reference) else None
             )
-            for name in p.statistics:
-                if name in statistics:
-                    statistics[name].update(part)
+            for statistic in statistics:
+                statistic.update(part)
 
         self.network.forward(tile.values, receive)
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tmeasures.capture import Layer
 from tmeasures.fields import DEAD, NOT_FINITE, SV_BELOW_ROUNDING, TV_BELOW_ROUNDING, Field
 from tmeasures.hints import within_memory
 from tmeasures.measures import Measure, Quantities
-from tmeasures.statistics import Statistic, gather
+from tmeasures.statistics import completed
 from tmeasures.strata import undefined
-
-Values = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -33,33 +33,32 @@ class Outcome:
     status: np.ndarray
 
 
-@within_memory("the results", "name fewer layers, or take activations='pooled'")
+def memory_of_results() -> AbstractContextManager[None]:
+    """Says what to do where memory runs out for the results."""
+    return within_memory("the results", "name fewer layers, or take activations='pooled'")
+
+
 def finish(
-    state: dict[str, dict[str, Statistic]],
-    layers: Sequence[Layer],
+    layer: Layer,
+    found: Mapping[str, Tensor],
     measures: Sequence[Measure],
+    n: int,
     m: int,
     errors: bool,
-) -> list[Outcome]:
-    """Turn statistics into measures; each layer's state is freed when it is done."""
-    outcomes = []
-    for layer in layers:
-        statistics = state.pop(layer.name)
-        n = next(iter(statistics.values())).n
-        values = {k: v.cpu().double().numpy() for k, v in gather(statistics.values()).items()}
-        del statistics
-        with np.errstate(all="ignore"):
-            status, bad = _status(values, n, m, torch.finfo(layer.dtype).eps)
+) -> Outcome:
+    """Turn what the statistics of a layer have given into its measures."""
+    fields: dict[str, Field] = {}
+    # 0 / 0 and x / 0 have their meaning in each measure
+    with memory_of_results(), np.errstate(all="ignore"):
+        values = {k: v.numpy() for k, v in completed(found).items()}
+        status, bad = _status(values, n, m, torch.finfo(layer.dtype).eps)
         if bad.any():
             values = {k: _without(v, bad, layer) for k, v in values.items()}
         quantities = Quantities(n, m, values)
-        fields: dict[str, Field] = {}
-        with np.errstate(all="ignore"):  # 0 / 0 and x / 0 have their meaning in each measure
-            for measure in measures:
-                if all(kind.applies(layer.dims) is None for kind in measure.kinds):
-                    fields |= _fields(measure, quantities, errors)
-        outcomes.append(Outcome(layer, fields, status))
-    return outcomes
+        for measure in measures:
+            if all(kind.applies(layer.dims) is None for kind in measure.kinds):
+                fields |= _fields(measure, quantities, errors)
+    return Outcome(layer, fields, status)
 
 
 def _fields(measure: Measure, quantities: Quantities, errors: bool) -> dict[str, Field]:

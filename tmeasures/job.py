@@ -21,7 +21,6 @@ from tmeasures.plan import Plan
 from tmeasures.planning import Problem, Wanted, check, choose
 from tmeasures.samples import read
 from tmeasures.statistics import QUANTITIES, Kind
-from tmeasures.statistics.firing import FiringKind
 from tmeasures.strata import How, Strata, planned_bytes
 from tmeasures.transformations import (
     Transformation,
@@ -217,8 +216,8 @@ def _of_one_unit(measure: Measure, errors: bool) -> dict[str, Field]:
         )
     values = {name: np.ones(1) for name in needs | {"largest"}}
     for kind in measure.kinds:
-        if isinstance(kind, FiringKind) and kind.signs > 1:
-            values |= {name: np.ones((kind.signs, 1)) for name in kind.provides}
+        if (signs := getattr(kind, "signs", 1)) > 1:
+            values |= {name: np.ones((signs, 1)) for name in kind.provides}
     one = Quantities(2, 2, values)
     found = measure.finalize(one) | (measure.standard_errors(one) if errors else {})
     for name, field in found.items():
@@ -291,7 +290,7 @@ def probe(network: Network, feed: Feed, wanted: Wanted | None = None) -> Probe:
 
 
 def _other_than_identities(wanted: Wanted, transformations: TransformationSet) -> None:
-    if wanted.firing and len(transformations.identities) == len(transformations):
+    if wanted.untransformed and len(transformations.identities) == len(transformations):
         raise ArgumentError(
             "GF asks under which transformations a unit still fires, and there is the identity "
             "alone; give a set such as tm.rotations(16)"

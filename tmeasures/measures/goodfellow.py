@@ -11,7 +11,9 @@ import numpy as np
 from tmeasures.errors import ArgumentError
 from tmeasures.fields import Field
 from tmeasures.measures.base import Q20, Measure, Quantities
-from tmeasures.statistics.firing import FiringKind, Reference, Rule, Sign, Threshold
+from tmeasures.statistics.base import Reference
+from tmeasures.statistics.firing import FiringKind
+from tmeasures.statistics.thresholds import Rule, Sign, Threshold
 
 Local = Literal["conditional", "marginal"]
 
@@ -35,16 +37,15 @@ class Goodfellow(Measure):
 
     The quantile, over ``n0`` reference inputs with ``r = ceil(g n0)``, is the middle between the
     r-th and the (r+1)-th largest of ``sign * a``, so that r inputs lie over it where no two are
-    equal (over the r-th largest lie r - 1: none at all up to n0 = 100). A unit that is constant
-    over these inputs never fires.
+    equal (over the r-th largest lie r - 1: none at all up to n0 = 100). Values are taken for equal
+    that differ by no more than rounding, ``16 eps max |a|``, which would decide in their place; a
+    unit that is constant in this sense over these inputs never fires.
 
     - Shape: one number each per activation. Unit: none. The layer's score is the mean GF of the top
       20 % of its units.
     - Undefined: GF is NaN where no untransformed sample fires (GF_rate is then 0), where every
       column is the identity, and, with GF_rate, where any activation was NaN or infinite.
     - Needs: at least 2 samples; L is a mean over the few that fire, 10 of 1000 for g = 0.01.
-    - Rounding: where most reference inputs give one value but for the network's own rounding, which
-      of them fire is as good as drawn by lot, and may depend on the size of the tiles.
     - Errors: `ArgumentError` for a g outside (0, 1), an unknown reference, threshold, local or
       sign, and for ``local="marginal"`` with ``reference="transformed"``.
     - Cost: one sample-first pass, and before it a short one over the first 4096 reference inputs;
@@ -157,16 +158,19 @@ class Goodfellow(Measure):
         if untransformed is None:
             untransformed = cube[:, identities[0]]
         wide, first = cube.astype(np.float64), untransformed.astype(np.float64)
-        signs = self._rule.signs
-        found = [self._definition(sign * wide, sign * first, identities) for sign in signs]
+        eps = float(np.finfo(np.promote_types(cube.dtype, np.float32)).eps)
+        found = [
+            self._definition(sign * wide, sign * first, identities, eps)
+            for sign in self._rule.signs
+        ]
         gf, rate = _larger(*np.stack(found, 1)) if len(found) > 1 else found[0]
         return {"GF": gf, "GF_rate": rate}
 
     def _definition(
-        self, cube: np.ndarray, first: np.ndarray, identities: Sequence[int]
+        self, cube: np.ndarray, first: np.ndarray, identities: Sequence[int], eps: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """GF and G of a cube and of untransformed samples that have the sign already."""
-        threshold = self._thresholds(cube, first)
+        threshold = self._thresholds(cube, first, eps)
         others = [j for j in range(cube.shape[1]) if j not in identities]
         bad = ~(np.isfinite(cube).all((0, 1)) & np.isfinite(first).all(0))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -179,17 +183,19 @@ class Goodfellow(Measure):
             gf = np.where(samples == 0, np.nan, local / rate)
         return np.where(bad, np.nan, gf), np.where(bad, np.nan, rate)
 
-    def _thresholds(self, cube: np.ndarray, first: np.ndarray) -> np.ndarray:
+    def _thresholds(self, cube: np.ndarray, first: np.ndarray, eps: float) -> np.ndarray:
         n, m = cube.shape[:2]
         inputs = first if self._rule.reference == "untransformed" else cube
         inputs = inputs[: self._rule.rows(n, m)].reshape(-1, *cube.shape[2:])
+        rounding = 16 * eps * np.abs(inputs).max(0)
         if self.threshold == "normal":
             found = inputs.mean(0) + NormalDist().inv_cdf(1 - self.g) * inputs.std(0, ddof=1)
         else:
             fires, ordered = self._rule.firing(n, m), -np.sort(-inputs, 0)
-            least = ordered[fires] if fires < len(ordered) else -np.inf
-            found = (ordered[fires - 1] + least) / 2
-        return np.where((inputs == inputs[0]).all(0), np.inf, found)
+            last = ordered[fires - 1]
+            beyond = ordered[fires] if fires < len(ordered) else np.full_like(last, -np.inf)
+            found = np.where(last - beyond <= rounding, beyond + rounding, (last + beyond) / 2)
+        return np.where(np.ptp(inputs, 0) <= rounding, np.inf, found)
 
 
 def _larger(gf: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

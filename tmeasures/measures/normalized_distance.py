@@ -83,9 +83,9 @@ class NormalizedDistance(Measure):
         self.needs = frozenset({"rows", "columns"})
         if not blocks.metric.squared:
             self.kinds = tuple(dict.fromkeys((rows, blocks)))
-            self.needs |= {f"{rows.key}/rows", f"{blocks.key}/blocks"}
+            self.needs |= {rows.quantity("rows"), blocks.quantity("blocks")}
             if pairs == "blocks":
-                self.error_needs = frozenset(f"{blocks.key}/{name}" for name in _SPREADS)
+                self.error_needs = frozenset(blocks.quantity(name) for name in _SPREADS)
 
     def check(self, errors: bool) -> None:
         """See `Measure.check`."""
@@ -104,7 +104,7 @@ class NormalizedDistance(Measure):
             return {}
         n, kind = quantities.n, self._under.kind
         over, under = self._distances(quantities)
-        rows, blocks, together = (quantities[f"{kind.key}/{name}"] for name in _SPREADS)
+        rows, blocks, together = (quantities[kind.quantity(name)] for name in _SPREADS)
         with np.errstate(all="ignore"):  # NaN where SD is 0
             slope = over / under * ((n - 1) / n)
             squares = np.maximum(rows - 2 * slope * together + slope**2 * blocks, 0)

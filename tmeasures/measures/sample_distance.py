@@ -81,9 +81,9 @@ class SampleDistance(Measure):
         self.needs = frozenset({"columns"})
         if not self._metric.squared:
             self.kinds = (self.kind,)
-            self.needs |= {f"{self.kind.key}/blocks"}
+            self.needs |= {self.kind.quantity("blocks")}
             if pairs == "blocks":
-                self.error_needs = frozenset({f"{self.kind.key}/block_spread"})
+                self.error_needs = frozenset({self.kind.quantity("block_spread")})
 
     def check(self, errors: bool) -> None:
         """See `Measure.check`."""
@@ -98,7 +98,7 @@ class SampleDistance(Measure):
             values = 2 * quantities["columns"] / (n * m)
         else:
             pairs = m * self.kind.pairs(n)
-            mean = quantities[f"{self.kind.key}/blocks"] / (pairs or np.nan)
+            mean = quantities[self.kind.quantity("blocks")] / (pairs or np.nan)
             values = mean * ((n - 1) / n)
         return {f"SD{self._metric.suffix}": self._field(values, "sample distance")}
 
@@ -106,7 +106,7 @@ class SampleDistance(Measure):
         """See `Measure.standard_errors`."""
         if not self.error_needs:
             return {}
-        n, spread = quantities.n, quantities[f"{self.kind.key}/block_spread"]
+        n, spread = quantities.n, quantities[self.kind.quantity("block_spread")]
         values = error_of_mean(spread, self.kind.spread_blocks(n)) * ((n - 1) / n)
         long_name = "standard error of the sample distance"
         return {f"SD{self._metric.suffix}_se": self._field(values, long_name)}

@@ -79,8 +79,8 @@ class TransformationDistance(Measure):
         self.needs = frozenset({"rows"})
         if not self._metric.squared:
             self.kinds = (self.kind,)
-            self.needs |= {f"{self.kind.key}/rows"}
-            self.error_needs = frozenset({f"{self.kind.key}/row_spread"})
+            self.needs |= {self.kind.quantity("rows")}
+            self.error_needs = frozenset({self.kind.quantity("row_spread")})
 
     def check(self, errors: bool) -> None:
         """See `Measure.check`."""
@@ -92,14 +92,14 @@ class TransformationDistance(Measure):
         if self._metric.squared:
             values = 2 * quantities["rows"] / (n * m)
         else:
-            values = 2 * quantities[f"{self.kind.key}/rows"] / (n * m**2)
+            values = 2 * quantities[self.kind.quantity("rows")] / (n * m**2)
         return {f"TD{self._metric.suffix}": self._field(values, "transformation distance")}
 
     def standard_errors(self, quantities: Quantities) -> dict[str, Field]:
         """See `Measure.standard_errors`."""
         if not self.error_needs:
             return {}
-        spread = quantities[f"{self.kind.key}/row_spread"]
+        spread = quantities[self.kind.quantity("row_spread")]
         values = error_of_mean(spread, self.kind.spread_blocks(quantities.n))
         long_name = "standard error of the transformation distance"
         return {f"TD{self._metric.suffix}_se": self._field(values, long_name)}

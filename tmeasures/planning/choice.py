@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from tmeasures.budget import size
 from tmeasures.errors import ArgumentError, MemoryLimitError
 from tmeasures.hints import called
 from tmeasures.plan import Pass, Plan
-from tmeasures.planning.problem import ROWS, Problem, largest_tile
+from tmeasures.planning.problem import Problem, largest_tile, slowness
 from tmeasures.planning.reasons import reasons
 from tmeasures.statistics import provided
 
 
 def choose(problem: Problem) -> Plan:
-    """The plan with the fewest inputs through the network that fits the memory.
+    """The plan that fits the memory and costs least: the fewest inputs through the network.
 
-    Of several the one with the largest tile; a tile of less than 8 inputs is taken only where
-    nothing else fits.
+    An input costs more in a small tile, twice as much in one of 4: many passes of such are compared
+    with more of larger ones. A walk of a way keeps the same statistics of all layers, and is cut
+    into passes over consecutive layers. Of plans that cost the same, the first of `Wanted.ways`.
 
     Raises:
         MemoryLimitError: Nothing fits; says the least that would.
@@ -25,40 +27,43 @@ def choose(problem: Problem) -> Plan:
     """
     if problem.iterable:
         _allows_one_reading(problem)
-    ways, batches = problem.ways(), problem.batches
-    small = min(ROWS, batches[-1] if problem.batch_size else batches[0])
-    counts = problem.group_counts() if problem.wanted.distances else [1]
-    order = sorted(
-        (len(problem.partition(groups)) * len(way), groups, number)
-        for groups in counts
-        for number, way in enumerate(ways)
-        if groups == 1 or not problem.iterable
+    best: list[Pass] | None = None
+    cost, first = inf, None
+    for way in problem.ways():
+        for batch in problem.batches:
+            if len(way) * slowness(batch) >= cost:
+                break
+            whole = problem.passes(way, batch)
+            first = first or whole
+            passes = problem.fitted(whole)
+            if passes is not None and problem.cost(passes) < cost:
+                best, cost = passes, problem.cost(passes)
+    if best is None or first is None:
+        raise _too_little(problem)
+    return _plan(problem, tuple(best), tuple(first))
+
+
+def _too_little(problem: Problem) -> MemoryLimitError:
+    least = min(
+        problem.least(problem.passes(way, batch))
+        for way in problem.ways()
+        for batch in problem.batches
     )
-    least, first = None, ways[0]
-    for large in (True, False):
-        for _, groups, number in order:
-            for batch in batches:
-                if (batch >= small) is not large:
-                    continue
-                passes = problem.passes(ways[number], batch, groups)
-                needed = problem.bytes(passes)
-                least = min(least or needed, needed)
-                if needed <= problem.memory:
-                    return _plan(problem, passes, problem.passes(first, batch, 1))
     what = "an iterable data set, which is read once, needs" if problem.iterable else "it takes"
     smaller = ", or a smaller block" if problem.wanted.distances else ""
     smaller += ", or a smaller batch_size" if problem.batch_size is not None else ""
-    raise MemoryLimitError(
-        f"no plan fits memory={size(problem.memory)}: {what} at least {size(least or 0)} for state "
+    return MemoryLimitError(
+        f"no plan fits memory={size(problem.memory)}: {what} at least {size(least)} for state "
         f"and tile; allow as much, name fewer layers, or take activations='pooled'{smaller}"
     )
 
 
 def _allows_one_reading(problem: Problem) -> None:
-    if problem.wanted.firing:
+    if waiting := [kind for kind in problem.wanted.others if kind.before]:
+        names = problem.wanted.asking(waiting[0])
         raise ArgumentError(
-            "thresholds take a reading of their own, and an iterable data set serves one; give a "
-            "data set with an index, or leave GF out"
+            f"{names} takes a reading of its own, and an iterable data set serves one; give a data "
+            f"set with an index, or leave {names} out"
         )
     if any(kind.block is None for kind in problem.wanted.distances):
         raise ArgumentError(
@@ -78,7 +83,7 @@ def _plan(problem: Problem, passes: tuple[Pass, ...], first: tuple[Pass, ...]) -
         passes=passes,
         state_bytes=problem.state_bytes(passes),
         tile_bytes=problem.tile_bytes(largest_tile(passes)),
-        result_bytes=problem.result_bytes * problem.units,
+        result_bytes=problem.result_bytes * problem.units + problem.waiting_bytes(passes),
         memory=problem.memory,
         device=problem.device,
         spread=problem.spread,
@@ -118,8 +123,8 @@ def check(plan: Plan, problem: Problem) -> Plan:
         ("errors", plan.errors or not problem.wanted.errors, True),
         (
             "identities",
-            plan.identities if problem.wanted.firing else (),
-            problem.identities if problem.wanted.firing else (),
+            plan.identities if problem.wanted.others else (),
+            problem.identities if problem.wanted.others else (),
         ),
         ("strata", (plan.stratify, plan.strata), (problem.stratify, problem.strata)),
     ):

@@ -1,18 +1,18 @@
-"""What a plan is made for, and what a way through the matrix would take."""
+"""What a plan is made for, and the passes and bytes that a way through the matrix takes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isqrt
 from typing import Literal
 
 from tmeasures.capture import Layer, Probe
 from tmeasures.plan import Pass
+from tmeasures.planning.tiles import tile_shape, walk_shape
 from tmeasures.planning.ways import Walk, Wanted, Way
-from tmeasures.statistics import Kind, Setup
-from tmeasures.statistics.distances import DistancesKind
+from tmeasures.statistics import Columns, Kind, Moments, Setup
+from tmeasures.statistics.base import Prelude
 
 # Inputs in a tile where memory is no concern: kernels are as fast from 64 to 256 on a CPU, clearly
 # slower at 32; a GPU takes more to be filled.
@@ -26,34 +26,14 @@ _TILE_BYTES, _SMALL_BATCH = 2**31, 32
 # Bytes of the process for a byte of a tile: between outputs of many sizes the C library's heap
 # keeps holes. Seen: 1.0 for SimpleConv, 1.1 to 1.5 for a residual network, tuned allocator or not.
 _HEAP = {"cpu": 1.3}
-# The least samples in a tile when m is beyond it: column state is touched once per tile.
-ROWS = 8
-# The most transformations in a tile: a row of a tile is summed about its first value, which may be
-# an outlier; with 64 columns that costs 64**2 roundings at most, 2e-13.
-_COLUMNS = 64
-# Numbers of groups of layers that are tried, beside one group for each layer.
-_GROUPS = (*range(1, 33), 48, 64, 96, 128, 192, 256)
-
-
-def tile_shape(batch: int, n: int | None, m: int) -> tuple[int, int]:
-    """Samples and transformations of a tile of at most ``batch`` inputs.
-
-    Whole rows where 8 of them fit or m is small; else about as many samples as transformations,
-    which keeps both the column state (touched once per tile) and the open rows' state cheap. A last
-    tile of a single input is avoided where that is possible: torch takes other paths for it.
-
-    >>> tile_shape(256, 1000, 16), tile_shape(256, 1000, 4224), tile_shape(256, 2, 4224)
-    ((16, 16), (16, 16), (2, 64))
-    """
-    most = batch if n is None else min(batch, n)
-    root = max(1, isqrt(batch))
-    t = m if m * min(ROWS, most) <= batch or m <= min(2 * root, batch) else root
-    t = min(t, _COLUMNS)
-    s = max(1, min(most, batch // t))
-    t = min(m, batch // s, _COLUMNS)
-    while n is not None and s > 2 and min(t, m % t or t) == 1 and n % s == 1:
-        s, t = (s, t - 1) if s == ROWS and t > 2 else (s - 1, t)
-    return s, t
+# What a forward pass costs beside its inputs, in inputs. Seen: 1.6 to 1.8 for SimpleConv.
+_OVERHEAD = 2
+# What it costs to touch the state of a tile's columns, in rows, where m is beyond a tile. Seen: for
+# 4224 columns 5.0 times the bare forward in tiles of 1 x 64, 1.5 in 12 x 16; for 256 columns one
+# pass in tiles of 4 x 4 takes 0.7 of the time of two.
+_TOUCHED = 1.5
+# Samples where their number is not known: any will do to compare plans.
+_SOME = 1000
 
 
 @dataclass(frozen=True)
@@ -129,36 +109,46 @@ class Problem:
         )
 
     def state_bytes(self, passes: Sequence[Pass]) -> int:
-        """Bytes of state at most: groups of layers and preludes come one after another."""
-        groups: dict[tuple[bool, tuple[str, ...] | None], int] = {}
-        for p in passes:
-            at, each = (p.prelude, p.layers), self._bytes(replace(p, layers=None))
-            names = each if p.layers is None else p.layers
-            groups[at] = groups.get(at, 0) + sum(each[name] for name in names)
-        return max(groups.values()) + self.threshold_bytes
+        """Bytes of state at most: passes come one after another, thresholds stay."""
+        found = max(sum(self._layer_bytes(p).values()) for p in passes)
+        return found + self.threshold_bytes
 
-    def _bytes(self, p: Pass) -> dict[str, int]:
-        """Bytes of state of each layer for a pass over all of them."""
-        if p not in self._known_bytes:
-            kinds = [self.kinds[name] for name in p.statistics]
-            self._known_bytes[p] = {
-                layer.name: sum(
-                    kind.state_bytes(self.setup(p, layer))
-                    for kind in kinds
-                    if kind.applies(layer.dims) is None
-                )
-                for layer in self.layers
-            }
-        return self._known_bytes[p]
+    def _layer_bytes(self, p: Pass) -> dict[str, int]:
+        """Bytes of state of each layer of a pass."""
+        each = self._known_bytes.get(whole := replace(p, layers=None))
+        if each is None:
+            each = {layer.name: self._bytes_of(whole, layer) for layer in self.layers}
+            self._known_bytes[whole] = each
+        return each if p.layers is None else {name: each[name] for name in p.layers}
+
+    def _bytes_of(self, p: Pass, layer: Layer) -> int:
+        setup = self.setup(p, layer)
+        kinds = (self.kinds[name] for name in p.statistics)
+        return sum(kind.state_bytes(setup) for kind in kinds if kind.applies(layer.dims) is None)
 
     @cached_property
     def _known_bytes(self) -> dict[Pass, dict[str, int]]:
         return {}
 
+    def waiting_bytes(self, passes: Sequence[Pass]) -> int:
+        """Bytes of what passes have given before it becomes a result: float64, on the host.
+
+        Of all layers where one has more than one pass; else of one after another.
+        """
+        each = dict.fromkeys((layer.name for layer in self.layers), 0)
+        units = {layer.name: layer.n_units for layer in self.layers}
+        walks = [p for p in passes if not p.prelude]
+        for p in walks:
+            numbers = 1 + sum(_numbers(self.kinds[name]) for name in p.statistics)
+            for name in p.layers or each:
+                each[name] += 8 * units[name] * numbers
+        once = sum(len(p.layers or each) for p in walks) == len(each)
+        return max(each.values()) if once else sum(each.values())
+
     @property
     def threshold_bytes(self) -> int:
-        """Bytes of all thresholds."""
-        return self.units * sum(8 * kind.signs for kind in self.wanted.firing)
+        """Bytes of what preludes have found, thresholds above all, which others wait for."""
+        return self.units * sum(8 * _numbers(kind) for kind in self.wanted.preludes)
 
     def tile_bytes(self, inputs: int) -> int:
         """Bytes of a tile: inputs before and after the warp, and the forward pass."""
@@ -169,46 +159,66 @@ class Problem:
         """Bytes of state and of the largest tile."""
         return self.state_bytes(passes) + self.tile_bytes(largest_tile(passes))
 
-    def ways(self) -> list[Way]:
+    def ways(self) -> Iterator[Way]:
         """The ways that the samples allow."""
-        found = self.wanted.ways()
-        return [way for way in found if not self.iterable or self._one_reading(way)]
+        return (way for way in self.wanted.ways() if not self.iterable or _one_reading(way))
 
-    def _one_reading(self, way: Way) -> bool:
-        return len(way) == 1 and way[0].order == "sample" and not self.wanted.firing
+    def passes(self, way: Way, batch: int) -> list[Pass]:
+        """A way with tiles of at most ``batch`` inputs, each walk of it in one pass."""
+        walks = [self._pass(walk, batch) for walk in way]
+        return [*self._preludes(batch, walks), *walks]
 
-    def passes(self, way: Way, batch: int, groups: int) -> tuple[Pass, ...]:
-        """A way with tiles of ``batch`` inputs, repeated for groups of layers."""
-        found = [self._pass(walk, batch, names) for names in self.partition(groups) for walk in way]
-        return (*self._preludes(batch, found), *found)
+    def fitted(self, passes: Sequence[Pass]) -> list[Pass] | None:
+        """Passes repeated over as few runs of layers as fit the memory; None where one does not.
 
-    def partition(self, groups: int) -> list[tuple[str, ...] | None]:
-        """Groups of consecutive layers of about as many activations each; None: all of them."""
-        if groups == 1:
-            return [None]
-        if groups >= len(self.layers):
-            return [(layer.name,) for layer in self.layers]
-        parts: list[list[str]] = [[] for _ in range(groups)]
-        seen = 0
-        for layer in self.layers:
-            middle = seen + layer.n_units / 2
-            parts[min(int(middle * groups / self.units), groups - 1)].append(layer.name)
-            seen += layer.n_units
-        return [tuple(part) for part in parts if part]
+        Layers stay in forward order: filling one run after another takes the fewest.
+        """
+        room = self.memory - self.tile_bytes(largest_tile(passes)) - self.threshold_bytes
+        found: list[Pass] = []
+        for p in passes:
+            runs: list[list[str]] = []
+            left = 0
+            for name, size in self._layer_bytes(p).items():
+                if size > room:
+                    return None
+                if size > left:
+                    runs.append([])
+                    left = room
+                runs[-1].append(name)
+                left -= size
+            if len(runs) > 1 and self.iterable:
+                return None
+            found += [replace(p, layers=tuple(run) if len(runs) > 1 else None) for run in runs]
+        return found
+
+    def least(self, passes: Sequence[Pass]) -> int:
+        """The bytes below which passes do not fit, a layer at a time (all where that is asked)."""
+        take = sum if self.iterable else max
+        most = max(take(self._layer_bytes(p).values()) for p in passes)
+        return most + self.tile_bytes(largest_tile(passes)) + self.threshold_bytes
+
+    def cost(self, passes: Sequence[Pass]) -> float:
+        """Inputs through the network, in passes over the matrix; each more in small tiles."""
+        n = self.n or _SOME
+        return sum(p.inputs(n, self.m) * self._slowness(p) for p in passes) / (n * self.m)
+
+    def _slowness(self, p: Pass) -> float:
+        found = slowness(p.samples * p.transformations)
+        columns = p.order == "sample" and {Moments.name, Columns.name} & set(p.statistics)
+        return found + (_TOUCHED / p.samples if columns and p.transformations < self.m else 0)
 
     def _preludes(self, batch: int, walks: Sequence[Pass]) -> Iterator[Pass]:
-        """Passes that find thresholds which no walk finds, over all strata."""
+        """Passes that keep before all others, over all strata, what no walk keeps."""
         if self.n is None:
             return
-        wanted = dict.fromkeys(kind.calibration for kind in self.wanted.firing)
-        calibrated = {name for p in walks for name in p.statistics}
-        kinds = [kind for kind in wanted if kind.name not in calibrated]
+        kept = {name for p in walks for name in p.statistics}
+        kinds = [kind for kind in self.wanted.preludes if kind.name not in kept]
         for reference in dict.fromkeys(kind.reference for kind in kinds):
             alone = reference == "untransformed"
-            chosen = [kind for kind in kinds if kind.reference == reference]
+            chosen: list[Prelude] = [kind for kind in kinds if kind.reference == reference]
             rows = max(kind.rows(self.n, self.m) for kind in chosen)
             s, t = (min(batch, rows), 1) if alone else tile_shape(batch, rows, self.m)
-            whole = Pass(
+            yield Pass(
                 order="sample",
                 statistics=tuple(kind.name for kind in chosen),
                 samples=s,
@@ -218,26 +228,11 @@ class Problem:
                 first=rows if rows < self.n else None,
                 prelude=True,
             )
-            yield from self._grouped(whole, walks)
 
-    def _grouped(self, whole: Pass, walks: Sequence[Pass]) -> list[Pass]:
-        """A prelude, or several over as many groups of layers as memory asks for."""
-        found, tile = [whole], self.tile_bytes(largest_tile([whole, *walks]))
-        for groups in self.group_counts():
-            found = [replace(whole, layers=names) for names in self.partition(groups)]
-            if self.state_bytes(found) + tile <= self.memory:
-                break
-        return found
-
-    def group_counts(self) -> list[int]:
-        """Numbers of groups of layers to try, fewest first."""
-        most = len(self.layers)
-        return [count for count in _GROUPS if count < most] + [most]
-
-    def _pass(self, walk: Walk, batch: int, layers: tuple[str, ...] | None) -> Pass:
-        s, t = self._shape(walk, batch)
+    def _pass(self, walk: Walk, batch: int) -> Pass:
         kinds = [self.kinds[name] for name in walk.names]
-        asked = any(getattr(kind, "reference", None) == "untransformed" for kind in kinds)
+        s, t = walk_shape(kinds, walk.order, batch, self.rows, self.m)
+        asked = any(kind.reference == "untransformed" for kind in kinds)
         return Pass(
             order=walk.order,
             statistics=walk.names,
@@ -245,35 +240,7 @@ class Problem:
             transformations=t,
             columns=self.m if walk.order == "sample" else t,
             untransformed="beside" if asked and not self.identities else "no",
-            layers=layers,
         )
-
-    def _shape(self, walk: Walk, batch: int) -> tuple[int, int]:
-        """Samples and transformations of a tile, whole blocks and whole rows where they fit."""
-        n, m, names = self.rows, self.m, walk.names
-        found = tile_shape(batch, n, m)
-        kinds = [kind for name in names if isinstance(kind := self.kinds[name], DistancesKind)]
-        if not kinds:
-            return found
-        # Distances alone may have any number of columns in a tile.
-        most = _COLUMNS if len(kinds) < len(names) else m
-        rows = any("rows" in kind.parts for kind in kinds)
-        blocks = [kind.block_rows(n) for kind in kinds if "blocks" in kind.parts]
-        if not any(blocks):
-            if m > most and {"moments", "columns"} & set(names):
-                return found
-            t = min(m, most, batch)
-            return min(batch // t, n or batch), t
-        block = max(filter(None, blocks))
-        t = min(m, most, batch // block)
-        if t == m or (t > 0 and not rows):
-            return min(block * (batch // (block * t)), n or batch), t
-        if walk.order == "transformation":  # holds blocks of as few columns as can be
-            found = min(batch, n or batch), 1
-        s, t = found
-        fitting = largest_divisor(block, s)
-        # Others hold a tile more than a block; single samples would be slow.
-        return (fitting if block < (n or block + 1) and 2 * fitting > s else s), t
 
     @cached_property
     def batches(self) -> list[int]:
@@ -292,9 +259,18 @@ class Problem:
         return [whole, *found] if whole > most and fits else found
 
 
-def largest_divisor(count: int, most: int) -> int:
-    """The largest divisor of count up to most."""
-    return next(d for d in range(min(count, most), 0, -1) if count % d == 0)
+def _one_reading(way: Way) -> bool:
+    return len(way) == 1 and way[0].order == "sample"
+
+
+def _numbers(kind: Kind) -> int:
+    """Numbers for each activation, at most, that a kind gives."""
+    return len(kind.provides) * getattr(kind, "signs", 1)
+
+
+def slowness(inputs: int) -> float:
+    """What an input costs in a tile of so many, at least; 1 in a large one."""
+    return 1 + _OVERHEAD / inputs
 
 
 def largest_tile(passes: Sequence[Pass]) -> int:

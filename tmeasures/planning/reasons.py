@@ -44,19 +44,16 @@ def reasons(problem: Problem, plan: Plan, first: tuple[Pass, ...]) -> Iterator[s
 def _passes_reason(problem: Problem, walks: Sequence[Pass], first: Sequence[Pass]) -> str:
     m = problem.m
     if len(walks) == len(first) == 1 and walks[0].order == first[0].order:
-        if set(first[0].statistics) <= {"rows"} | {kind.name for kind in problem.wanted.firing}:
+        if set(first[0].statistics) <= {"rows"} | {kind.name for kind in problem.wanted.others}:
             return "one pass over the matrix: all closes with each row, so no state grows with m"
         return f"one pass over the matrix: the state of all {m:,} columns fits the memory"
-    if len(walks) == len(first):
-        return "two passes: thresholds take the whole matrix, which the first one walks anyway"
-    fewest = "one pass" if len(first) == 1 else "two passes"
-    text = f"{fewest} would take {size(problem.bytes(first))} for state and tile: "
-    groups = len(dict.fromkeys(p.layers for p in walks))
-    if groups > 1:
-        return text + f"{groups} groups of layers one after another, {len(walks)} passes in all"
+    text = f"one pass would take {size(problem.bytes(first))} for state and tile: "
+    if any(p.layers for p in walks):
+        return text + f"layers go one run after another, {len(walks)} passes in all"
     if len(walks) == 1:
         return text + "columns one block after another, each sample read once per block"
-    count = {2: "two passes, twice", 3: "three passes, three times"}[len(walks)]
+    count = {2: "two passes, twice", 3: "three passes, three times"}.get(len(walks))
+    count = count or f"{len(walks)} passes, {len(walks)} times"
     return text + f"{count} the forward passes, but less state"
 
 
@@ -75,8 +72,8 @@ def _serves(problem: Problem, p: Pass, needs: frozenset[str]) -> bool:
     kinds = [problem.kinds[name] for name in p.statistics]
     if any(kind.provides & needs for kind in kinds):
         return True
-    firing = [kind for kind in problem.wanted.firing if kind.provides & needs]
-    return any(kind.calibration in kinds for kind in firing)
+    waiting = [kind for kind in problem.wanted.others if kind.provides & needs]
+    return any(early in kinds for kind in waiting for early in kind.before)
 
 
 def _held_reasons(problem: Problem, walks: Sequence[Pass]) -> Iterator[str]:

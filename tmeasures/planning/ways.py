@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 from tmeasures.errors import ArgumentError
-from tmeasures.hints import called
 from tmeasures.measures import Measure
 from tmeasures.statistics import KINDS, Columns, Kind, Moments, Order, Rows
+from tmeasures.statistics.base import Prelude
 from tmeasures.statistics.distances import DistancesKind
-from tmeasures.statistics.firing import FiringKind
+
+Piece = tuple[Kind, ...]
+"""Statistics that one walk keeps together."""
 
 
 @dataclass(frozen=True)
@@ -31,46 +35,41 @@ class Wanted:
     Attributes:
         needs: From each measure, as given, to the quantities that it needs.
         distances: A kind for each metric and block, with all parts that are wanted.
-        firing: Kinds that count what fires over a threshold.
+        others: All other kinds that measures name.
         errors: Whether standard errors are asked for.
         stratified: Whether the matrix is walked a stratum at a time.
     """
 
     needs: Mapping[str, frozenset[str]]
     distances: tuple[DistancesKind, ...] = ()
-    firing: tuple[FiringKind, ...] = ()
+    others: tuple[Kind, ...] = ()
     errors: bool = False
     stratified: bool = False
 
     @classmethod
     def by(cls, measures: Sequence[Measure], errors: bool, stratified: bool) -> Wanted:
         """What measures want."""
-        distances: dict[str, DistancesKind] = {}
-        firing: dict[str, FiringKind] = {}
-        for asking, kind in ((measure, kind) for measure in measures for kind in measure.kinds):
-            if isinstance(kind, FiringKind):
-                firing[kind.name] = kind
-            elif isinstance(kind, DistancesKind):
-                distances[kind.key] = kind.joined(distances.get(kind.key, kind))
-            else:
-                raise ArgumentError(
-                    f"measure {asking} has the kind {called(kind)}, which plans do not know; "
-                    "give kinds of DistancesKind or FiringKind, or needs of those that are kept"
-                )
+        kinds = [kind for measure in measures for kind in measure.kinds]
+        distances = _joined([k for k in kinds if isinstance(k, DistancesKind)], errors)
+        others = {kind.name: kind for kind in kinds if not isinstance(kind, DistancesKind)}
         needs = {
             str(measure): measure.needs | (measure.error_needs if errors else frozenset())
             for measure in measures
         }
-        kinds = tuple(distances.values()), tuple(firing.values())
-        return cls(needs, *kinds, errors=errors, stratified=stratified)
+        return cls(needs, distances, tuple(others.values()), errors, stratified)
 
-    @property
+    @cached_property
     def kinds(self) -> dict[str, Kind]:
         """Every kind of statistic that a way may name, by name."""
-        kinds: list[Kind] = [*self.firing, *(kind.calibration for kind in self.firing)]
+        kinds: list[Kind] = [*self.others, *self.preludes]
         for kind in self.distances:
             kinds += [kind, *(kind.with_parts(frozenset({part})) for part in kind.parts)]
         return KINDS | {kind.name: kind for kind in kinds}
+
+    @property
+    def preludes(self) -> tuple[Prelude, ...]:
+        """The kinds that are kept before others."""
+        return tuple(dict.fromkeys(early for kind in self.others for early in kind.before))
 
     def asking(self, kind: Kind) -> str:
         """The measures that ask for a kind of statistic."""
@@ -79,89 +78,139 @@ class Wanted:
     @property
     def untransformed(self) -> bool:
         """Whether untransformed inputs are asked for."""
-        return any(kind.reference == "untransformed" for kind in self.firing)
+        kinds = (*self.others, *self.preludes)
+        return any(kind.reference == "untransformed" for kind in kinds)
 
     @property
     def moments(self) -> frozenset[str]:
         """The quantities that moments, rows or columns give."""
-        kinds: tuple[Kind, ...] = (*self.distances, *self.firing)
-        given = frozenset({"largest"}).union(*(kind.provides for kind in kinds))
+        given = frozenset({"largest"}).union(
+            *(kind.provides for kind in (*self.distances, *self.others))
+        )
         return frozenset().union(*self.needs.values()) - given
 
     def ways(self) -> Iterator[Way]:
-        """Every way that may be the best one, without the preludes that find thresholds."""
-        yield from (self._calibrated(way) for way in self._ways())
+        """Every way of spreading all pieces over walks, those of few walks first.
 
-    def _ways(self) -> Iterator[Way]:
-        rows, blocks = self._parts("rows"), self._parts("blocks")
-        all_parts, firing = _names(self.distances), _names(self.firing)
-        apart = not self.errors or all(len(kind.parts) == 1 for kind in self.distances)
-        # Blocks can be had column by column.
-        by_columns = apart and not any(
-            kind.with_parts(frozenset({"blocks"})).sample_first(self.errors)
-            for kind in self.distances
-            if "blocks" in kind.parts
-        )
-        whole = self._whole()
-        yield (Walk("sample", (*whole, *all_parts, *firing)),)
-        if whole == ("columns",) and not rows and not firing and by_columns:
-            yield (Walk("transformation", (*whole, *blocks)),)
-        if rows and blocks and apart:
-            yield Walk("sample", (*whole, *blocks)), Walk("sample", (*rows, *firing))
-        if blocks and by_columns and whole != ("columns",):
-            yield (
-                Walk("sample", (*whole, *rows, *firing)),
-                Walk("transformation", blocks),
-            )
-        if whole == ("rows",) or (whole == ("columns",) and not (rows or firing)):
-            return
-        columns = Walk("transformation", ("columns",))
-        yield Walk("sample", ("rows", *all_parts, *firing)), columns
-        if blocks and by_columns:
-            yield (
-                Walk("sample", ("rows", *rows, *firing)),
-                Walk("transformation", ("columns", *blocks)),
-            )
-        if rows and blocks and apart:
-            yield (
-                Walk("sample", ("rows", *blocks)),
-                Walk("sample", (*rows, *firing)),
-                columns,
-            )
-
-    def _whole(self) -> tuple[str, ...]:
-        """What gives all moments in one sample-first pass."""
-        for kind in (Rows, Columns, Moments):
-            if self.moments <= kind.provides:
-                return (kind.name,)
-        return Rows.name, Columns.name
-
-    def _parts(self, part: str) -> tuple[str, ...]:
-        kinds = (kind for kind in self.distances if part in kind.parts)
-        return tuple(kind.with_parts(frozenset({part})).name for kind in kinds)
-
-    def _calibrated(self, way: Way) -> Way:
-        """Thresholds come with an earlier sample-first pass of the way, where it has two.
-
-        A way of a single one gets a second one where thresholds take the whole matrix anyway.
+        Each walk of pieces that allow it comes in both orders. What is kept before others goes with
+        the first sample-first walk of those before them, or (in a way that does not name it) in a
+        prelude.
         """
-        first = [walk for walk in way if walk.order == "sample"]
-        if not self.firing or self.stratified:
-            return way
-        calibrations = tuple(dict.fromkeys(kind.calibration.name for kind in self.firing))
-        if len(first) > 1:
-            shared = Walk("sample", (*first[0].names, *calibrations))
-            return (shared, *way[1:])
-        if any(kind.calibration.whole for kind in self.firing):
-            firing = _names(self.firing)
-            rest = tuple(name for name in first[0].names if name not in firing)
-            return (
-                Walk("sample", (*rest, *calibrations)),
-                *(walk for walk in way if walk.order != "sample"),
-                Walk("sample", firing),
+        pieces = self._pieces()
+        moments = {(Rows,), (Columns,)} & set(pieces)
+
+        def fewest(spread: Sequence[Sequence[Piece]]) -> tuple[int, int]:
+            # Apart, rows and columns give the error less exactly.
+            return len(spread), sum(not moments.isdisjoint(some) for some in spread)
+
+        for spread in sorted(_partitions(pieces), key=fewest):
+            groups = sorted(spread, key=lambda some: min(map(pieces.index, some)))
+            for orders in product(*map(self._orders, groups)):
+                walks = sorted(zip(groups, orders, strict=True), key=_late)
+                named = [Walk(order, self._names(some)) for some, order in walks]
+                if shared := self._shared(walks, named):
+                    yield shared
+                yield tuple(named)
+
+    def _pieces(self) -> list[Piece]:
+        """What is kept, in as small pieces as walks may hold."""
+        pieces: list[Piece] = [(kind,) for kind in self._whole()]
+        if self.errors and any(len(kind.parts) == 2 for kind in self.distances):
+            pieces.append(self.distances)
+        else:
+            for part in ("rows", "blocks"):
+                kinds = (kind for kind in self.distances if part in kind.parts)
+                pieces.append(tuple(kind.with_parts(frozenset({part})) for kind in kinds))
+        early = [kind for kind in self.others if not kind.before]
+        late = [kind for kind in self.others if kind.before]
+        return [piece for piece in (*pieces, tuple(early), tuple(late)) if piece]
+
+    def _whole(self) -> tuple[Kind, ...]:
+        """What gives all moments."""
+        for kind in (Rows, Columns):
+            if self.moments <= kind.provides:
+                return (kind,)
+        return Rows, Columns
+
+    def _orders(self, pieces: Sequence[Piece]) -> tuple[Order, ...]:
+        kinds = [kind for piece in pieces for kind in piece]
+        if all(self._by_columns(kind) for kind in kinds):
+            return "sample", "transformation"
+        return ("sample",)
+
+    def _by_columns(self, kind: Kind) -> bool:
+        if isinstance(kind, DistancesKind):
+            return not kind.sample_first(self.errors)
+        return kind is Columns
+
+    def _names(self, pieces: Sequence[Piece]) -> tuple[str, ...]:
+        """The statistics that keep the pieces of a walk, each activation read by as few as can."""
+        kinds = [kind for piece in pieces for kind in piece]
+        moments: list[Kind] = [kind for kind in (Rows, Columns) if kind in kinds]
+        if len(moments) == 2 and self.moments <= Moments.provides:
+            moments = [Moments]
+        distances: dict[str, DistancesKind] = {}
+        for kind in kinds:
+            if isinstance(kind, DistancesKind):
+                distances[kind.key] = kind.joined(distances.get(kind.key, kind))
+        others = [kind for kind in self.others if kind in kinds]
+        return tuple(kind.name for kind in (*moments, *distances.values(), *others))
+
+    def _shared(
+        self, walks: Sequence[tuple[Sequence[Piece], Order]], named: Sequence[Walk]
+    ) -> Way | None:
+        """The way in which an earlier walk keeps what others wait for; None where there is none."""
+        waiting = [i for i, walk in enumerate(walks) if _late(walk) == 1]
+        if self.stratified or not waiting or waiting[0] == 0:
+            return None
+        names = (*named[0].names, *(kind.name for kind in self.preludes))
+        return (Walk("sample", names), *named[1:])
+
+
+def _late(walk: tuple[Sequence[Piece], Order]) -> int:
+    """Where a walk comes: those that wait for others after the sample-first ones, then the rest."""
+    pieces, order = walk
+    if order == "transformation":
+        return 2
+    return int(any(kind.before for piece in pieces for kind in piece))
+
+
+def _joined(kinds: Sequence[DistancesKind], errors: bool) -> tuple[DistancesKind, ...]:
+    """One kind for each metric and block; distances inside rows in one of each metric only.
+
+    Errors take those of each block, so that every kind keeps its own.
+    """
+    found: dict[str, DistancesKind] = {}
+    first: dict[str, DistancesKind] = {}
+    for kind in kinds:
+        of_metric = first.setdefault(kind.quantity("rows"), kind)
+        if of_metric.metric != kind.metric:
+            raise ArgumentError(
+                f"two metrics would both be {of_metric.key}: define them by def under names of "
+                "their own, or measure with one at a time"
             )
-        return way
+        found[kind.key] = kind.joined(found.get(kind.key, kind))
+    if errors:
+        return tuple(found.values())
+    seen: set[str] = set()
+    kept: list[DistancesKind] = []
+    for kind in sorted(found.values(), key=lambda kind: len(kind.parts), reverse=True):
+        rows = kind.quantity("rows")
+        parts = kind.parts - ({"rows"} if rows in seen else set())
+        if kind.rows:
+            seen.add(rows)
+        if parts:
+            kept.append(kind.with_parts(parts))
+    return tuple(kept)
 
 
-def _names(kinds: Sequence[DistancesKind] | Sequence[FiringKind]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(kind.name for kind in kinds))
+def _partitions(pieces: Sequence[Piece]) -> Iterator[tuple[tuple[Piece, ...], ...]]:
+    """Every way to put pieces into groups, whose order does not matter."""
+    if not pieces:
+        yield ()
+        return
+    first, *rest = pieces
+    for groups in _partitions(rest):
+        yield ((first,), *groups)
+        for at, group in enumerate(groups):
+            yield (*groups[:at], (first, *group), *groups[at + 1 :])

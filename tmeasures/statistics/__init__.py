@@ -21,7 +21,7 @@ Kinds with parameters give quantities whose names start with their own, ``distan
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -32,7 +32,7 @@ from tmeasures.statistics.rows import Rows
 from tmeasures.statistics.setup import Order, Setup
 
 __all__ = ["KINDS", "QUANTITIES", "Columns", "Kind", "Moments", "Order", "Rows", "Setup"]
-__all__ += ["Statistic", "gather", "provided"]
+__all__ += ["Statistic", "completed", "gather", "provided"]
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (Moments, Rows, Columns)}
 
@@ -42,25 +42,30 @@ QUANTITIES = frozenset().union(*(kind.provides for kind in KINDS.values()), {"la
 
 
 def provided(kinds: Iterable[Kind]) -> frozenset[str]:
-    """The quantities that `gather` gives from statistics of these kinds."""
+    """The quantities that `completed` gives from statistics of these kinds."""
     found = frozenset({"largest"}).union(*(kind.provides for kind in kinds))
     return found | {"error"} if {"row_means", "between"} <= found else found
 
 
 def gather(statistics: Iterable[Statistic]) -> dict[str, Tensor]:
-    """The quantities of a layer from all its statistics; ``error`` also from rows and columns.
+    """The quantities of a layer from all its statistics, float64 on the CPU."""
+    found: dict[str, Tensor] = {}
+    for statistic in statistics:
+        for name, value in statistic.finalize().items():
+            found.setdefault(name, value.cpu().double())
+    return found
+
+
+def completed(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The quantities, with ``error`` also from rows and columns.
 
     From rows and columns the error is a difference, ``rows - between = columns - row_means``; the
     one that starts from less is taken. Its relative error is that of the quantities times
     ``columns / error`` at most.
     """
-    found: dict[str, Tensor] = {}
-    for statistic in statistics:
-        for name, value in statistic.finalize().items():
-            found.setdefault(name, value)
-    if "error" not in found and {"rows", "row_means", "columns", "between"} <= found.keys():
-        from_rows = found["rows"] - found["between"]
-        from_columns = found["columns"] - found["row_means"]
-        less = found["rows"] < found["columns"]
-        found["error"] = from_rows.where(less, from_columns).clamp_(min=0)
-    return found
+    if "error" in found or not {"rows", "row_means", "columns", "between"} <= found.keys():
+        return dict(found)
+    from_rows = found["rows"] - found["between"]
+    from_columns = found["columns"] - found["row_means"]
+    less = found["rows"] < found["columns"]
+    return {**found, "error": from_rows.where(less, from_columns).clamp_(min=0)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from tmeasures.kernels import Backend, backend
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
+
+Reference = Literal["untransformed", "transformed"]
+"""Inputs that a statistic looks at: the samples as they are, or the matrix."""
 
 
 class Kind(Protocol):
@@ -25,6 +29,14 @@ class Kind(Protocol):
     def provides(self) -> frozenset[str]:
         """The quantities that a statistic of it gives; see `tmeasures.statistics`."""
 
+    @property
+    def reference(self) -> Reference:
+        """Whether it looks at the untransformed samples too."""
+
+    @property
+    def before(self) -> tuple[Prelude, ...]:
+        """Kinds whose quantities a walk before must have given."""
+
     def state_bytes(self, setup: Setup) -> int:
         """Bytes of state for one layer."""
 
@@ -33,6 +45,13 @@ class Kind(Protocol):
 
     def __call__(self, setup: Setup) -> Statistic:
         """An empty statistic for one layer."""
+
+
+class Prelude(Kind, Protocol):
+    """A kind of statistic that is kept before others, often of a few samples only."""
+
+    def rows(self, n: int, m: int) -> int:
+        """How many samples it looks at, the first ones."""
 
 
 class Statistic(ABC):
@@ -51,6 +70,8 @@ class Statistic(ABC):
     name: ClassVar[str]
     provides: ClassVar[frozenset[str]]
     """The quantities that `finalize` gives; see `tmeasures.statistics`."""
+    reference: ClassVar[Reference] = "transformed"
+    before: ClassVar[tuple[Prelude, ...]] = ()
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -70,6 +91,9 @@ class Statistic(ABC):
     def applies(dims: tuple[str, ...]) -> str | None:
         """Why it can not be kept of a layer of such dims; None where it can."""
         return None
+
+    def take(self, found: Mapping[str, Tensor]) -> None:
+        """Take what statistics before have found, before the first update; nothing by default."""
 
     def update(self, tile: Tile[Tensor]) -> None:
         """Fold a tile ``(sample, transformation, *unit)`` into the state, reading it once."""

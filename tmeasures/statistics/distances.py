@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from tmeasures.errors import ArgumentError
+from tmeasures.statistics.base import Prelude, Reference
 from tmeasures.statistics.pairs import Distances, Pairs
 from tmeasures.statistics.setup import Setup
 
@@ -14,7 +15,8 @@ class DistancesKind(Pairs):
     """Sums of the distances of pairs, by metric and block.
 
     Row i of the seeded order belongs to block ``i // block``, whatever the tiles. The names of the
-    quantities start with its key, as ``distances/rows`` or ``distances(vectors)/rows`` does:
+    quantities start with its key, as ``distances/blocks`` or ``distances(vectors)/blocks`` does;
+    that of ``rows`` says the metric alone, for the block makes no difference to it:
 
     ===================  ======================================================================
     ``rows``             distances of the pairs inside rows, over all rows
@@ -31,6 +33,9 @@ class DistancesKind(Pairs):
     Kinds of one key differ only in their parts, which one statistic sums in one read.
     """
 
+    reference: ClassVar[Reference] = "transformed"
+    before: ClassVar[tuple[Prelude, ...]] = ()
+
     @property
     def name(self) -> str:
         """See `Kind.name`."""
@@ -44,19 +49,14 @@ class DistancesKind(Pairs):
         if self.block is not None:
             found += [f"{part[:-1]}_spread" for part in self.parts]
             found += ["spread_together"] if len(self.parts) == 2 else []
-        return frozenset(f"{self.key}/{name}" for name in found)
+        return frozenset(map(self.quantity, found))
 
     def with_parts(self, parts: frozenset[str]) -> DistancesKind:
         """The same with other parts."""
         return replace(self, parts=parts)
 
     def joined(self, other: DistancesKind) -> DistancesKind:
-        """The kind with the parts of both, which have one key."""
-        if self.metric != other.metric:
-            raise ArgumentError(
-                f"two metrics would both be {self.key}: define them by def under names of their "
-                "own, or measure with one at a time"
-            )
+        """The kind with the parts of both, which have one key and one metric."""
         return self.with_parts(self.parts | other.parts)
 
     def sample_first(self, errors: bool) -> bool:

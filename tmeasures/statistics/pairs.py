@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import ceil, prod
 from typing import Self
@@ -59,6 +59,11 @@ class Pairs:
     def key(self) -> str:
         """What the names of the quantities start with; the same whatever the parts."""
         return f"distances{self.label}"
+
+    def quantity(self, name: str) -> str:
+        """The full name of a quantity; distances inside rows are the same whatever the block."""
+        key = replace(self, block=BLOCK).key if name == "rows" else self.key
+        return f"{key}/{name}"
 
     def held_rows(self, setup: Setup) -> int:
         """Rows whose activations are held, as tiles do not close them; 0: none."""
@@ -321,4 +326,4 @@ class Distances(Statistic):
                 found[f"{part[:-1]}_spread"] = squares_about_mean(total[i], squares[i], count)
             if len(products):
                 found["spread_together"] = products[0] - total.prod(0) / count
-        return {f"{self.pairs.key}/{name}": value for name, value in found.items()}
+        return {self.pairs.quantity(name): value for name, value in found.items()}
