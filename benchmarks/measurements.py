@@ -222,25 +222,25 @@ def costs(problem: Problem, device: str, repeats: int, tuned: bool) -> Figures:
     work = Workload(problem, device)
     more = max(problem.sizes)
     pairs: dict[str, Callable[[], object]] = {"forward": lambda: work.forward(more)}
-    for name, measures in COSTS.items():
-        pairs[name] = partial(work.measure, more, measures=measures)
-        work.measure(problem.n, measures=measures)  # compiles
+    for name, arguments in COSTS.items():
+        pairs[name] = partial(work.measure, more, **arguments)
+        work.measure(problem.n, **arguments)  # compiles
     work.forward(more)
     quiet, noisy = _rounds(pairs, repeats, work.device)
     rounds = quiet or noisy
     return {
         "ratios": {name: spread([one[name] / one["forward"] for one in rounds]) for name in COSTS},
-        "passes": {name: _passes(work, measures) for name, measures in COSTS.items()},
+        "passes": {name: _passes(work, **arguments) for name, arguments in COSTS.items()},
         "rounds": len(rounds),
         "dropped": len(noisy) if quiet else 0,
         "quiet": bool(quiet),
     }
 
 
-def _passes(work: Workload, measures: Any) -> list[str]:
+def _passes(work: Workload, measures: Any, lattice: bool = False) -> list[str]:
     arguments = work.arguments | {"measures": measures}
-    samples = work.samples[: max(work.problem.sizes)]
-    return [str(p) for p in tm.explain(work.model, samples, work.rotations, **arguments).passes]
+    samples, given = work.samples[: max(work.problem.sizes)], work.transformations(lattice)
+    return [str(p) for p in tm.explain(work.model, samples, given, **arguments).passes]
 
 
 def memory(problem: Problem, device: str, tuned: bool, what: str) -> Figures:

@@ -76,13 +76,21 @@ def resnet18(shape: tuple[int, ...]) -> nn.Module:
 # 3.4 million activations at 224x224.
 _CONVOLUTIONS = ("stem.0", "stem.3", "*conv*", "*shortcut*", "fc")
 
-COSTS: dict[str, Any] = {
-    "TV, SV, NV, ANOVA": ["TV", "SV", "NV", "ANOVA"],
-    **{name: name for name in ("TV", "SV", "NV", "ANOVA", "TD", "SD", "ND", "GF")},
-    "all": "all",
-    "ND of maps": tm.NormalizedDistance(vectors=True),
+_MOMENTS = ["TV", "SV", "NV", "ANOVA"]
+_SAME = ["VSE", "DSE"]
+
+COSTS: dict[str, dict[str, Any]] = {
+    "TV, SV, NV, ANOVA": {"measures": _MOMENTS},
+    **{name: {"measures": name} for name in (*_MOMENTS, "TD", "SD", "ND", "GF")},
+    "ND of maps": {"measures": tm.NormalizedDistance(vectors=True)},
+    "VSE, DSE": {"measures": _SAME},
+    "moments, VSE, DSE": {"measures": [*_MOMENTS, *_SAME]},
+    "VSE, DSE, quarter turns": {"measures": _SAME, "lattice": True},
+    "moments, VSE, DSE, quarter turns": {"measures": [*_MOMENTS, *_SAME], "lattice": True},
+    "SSE": {"measures": "SSE"},
+    "all": {"measures": "all"},
 }
-"""What the costs of a problem are told of."""
+"""What the costs of a problem are told of; on the lattice: quarter turns and flips."""
 
 PROBLEMS = {
     problem.name: problem
@@ -140,10 +148,23 @@ class Workload:
                 block = range(at, min(at + first.transformations, m))
                 yield self.rotations.apply(on_device, block).flatten(0, 1)
 
-    def measure(self, n: int, **others: Any) -> xr.DataTree:
-        """The whole call on n samples: reading, rotating, p-values and tree included."""
-        arguments = self.arguments | others
-        return tm.measure(self.model, self.samples[:n], self.rotations, progress=False, **arguments)
+    def measure(self, n: int, lattice: bool = False, **others: Any) -> xr.DataTree:
+        """The whole call on n samples: reading, rotating, p-values and tree included.
+
+        Args:
+            n: Samples.
+            lattice: Whether under quarter turns and flips, as many, in place of rotations.
+            others: Arguments of `tmeasures.measure` in place of the problem's.
+        """
+        arguments, transformations = self.arguments | others, self.transformations(lattice)
+        return tm.measure(
+            self.model, self.samples[:n], transformations, progress=False, **arguments
+        )
+
+    def transformations(self, lattice: bool) -> tm.TransformationSet:
+        """The rotations; or as many quarter turns and flips, which copy pixels."""
+        turns = [90.0 * k for k in range(self.problem.m // 4)]
+        return tm.rotations(turns) * tm.flips() if lattice else self.rotations
 
     @torch.no_grad()
     def forward(self, n: int) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-_FAMILIES = ("moments", "distances", "maps", "firing")
+_FAMILIES = ("moments", "distances", "maps", "firing", "equivariance")
 """A module of each family and backend holds the functions."""
 
 
@@ -171,6 +171,64 @@ class Backend(Protocol):
             open_fires: ``(s, limits, unit)`` uint8: whether its untransformed sample is.
             seen: As in `fused`.
             m: As in `fused`.
+        """
+
+    def returned(
+        self,
+        x: Tensor,
+        index: Tensor,
+        weight: Tensor,
+        valid: Tensor,
+        kept: Tensor,
+        unit_norm: bool,
+        squares: Tensor,
+        open_rows: Tensor,
+        seen: Tensor,
+        last: bool,
+        distances: Tensor,
+    ) -> None:
+        """Fold feature maps, each moved back by its transformation, into what rows give, one read.
+
+        Args:
+            x: ``(channel, s, t, value)`` with any strides, of any type.
+            index: ``(t, taps, value)`` int32, 1 tap or 4: where a moved map is read.
+            weight: ``(t, taps, value)``: the moved map is
+                ``w[c, i, j, l] = sum_k weight[j, k, l] x[c, i, j, index[j, k, l]]``.
+            valid: ``(t, value)`` bool: where the moved maps of each column count.
+            kept: ``(t, t)`` bool: the pairs ``p < q`` of columns whose distances count.
+            unit_norm: Whether each map of a pair is divided first by its norm over the locations
+                that count for both; a zero map stays zero.
+            squares: ``(channel, value)``: grows by the squares of w about the row mean over the
+                columns that count at a location, of rows that close with the tile; or empty.
+            open_rows: ``(s, 2, channel, value)``: each row's mean and squares about it over the
+                earlier tiles' columns that count, 0 in a row's first tile and again once it closes;
+                empty where a tile holds whole rows.
+            seen: ``(value,)`` int64: the columns of earlier tiles that count.
+            last: Whether rows close with this tile.
+            distances: ``(channel,)``, or ``(1,)`` for the maps of all channels as one vector: grows
+                by the euclidean distances of the pairs inside each row over the locations that
+                count for both, summed over rows; or empty, as where a tile holds parts of rows.
+        """
+
+    def carried(
+        self,
+        x: Tensor,
+        reference: Tensor,
+        index: Tensor,
+        weight: Tensor,
+        valid: Tensor,
+        totals: Tensor,
+    ) -> None:
+        """Fold feature maps into their distances from the moved maps of untransformed samples.
+
+        Args:
+            x: As in `returned`.
+            reference: ``(channel, s, value)`` of x's type: maps of the untransformed samples.
+            index: As in `returned`.
+            weight: As in `returned`, for the maps of the reference.
+            valid: As in `returned`.
+            totals: ``(2, channel)``: norms of the differences between x and the moved maps, and of
+                the moved maps, both over the locations that count, summed over rows and columns.
         """
 
 

@@ -2,9 +2,11 @@
 
 import ast
 import functools
+import importlib
 import re
 import tempfile
 import warnings
+from inspect import isroutine
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +136,13 @@ def items(*shapes):
 
 def blur(x):
     return x
+
+
+def grey(most):
+    """Images from 0 to a value."""
+    images = torch.zeros(6, 1, 8, 8)
+    images[..., 4] = most
+    return images
 
 
 HALVES = [lambda x: x[..., ::2, ::2], lambda x: x[..., 1::2, 1::2]]
@@ -345,6 +354,13 @@ MISTAKES = {
         lambda: plan(transformations=16)),
     "a set that is not called": (ARG, "function rotations", "tm.rotations()",
         lambda: plan(transformations=tm.rotations)),
+    "a set of numbers that is not called": (
+        ARG, "function gaussian_blur", "call it, tm.gaussian_blur([...])",
+        lambda: plan(transformations=tm.gaussian_blur)),
+    "a set of numbers by name": (ARG, "'contrasts'", "did you mean 'tm.contrast([...])'", "give",
+        lambda: plan(transformations="contrasts")),
+    "a set of the command line": (ARG, "'rotation:16'", "did you mean 'tm.rotations()'", "give",
+        lambda: plan(transformations="rotation:16")),
     "one function in place of a list": (ARG, "function blur", "give a list",
         lambda: plan(transformations=blur)),
     "one module in place of a list": (ARG, "Sequential", "give a list",
@@ -409,6 +425,69 @@ MISTAKES = {
         lambda: tm.translations([1], offsets=[(0, 0)])),
     "translations of single offsets": (TRANSFORM, "[1, 2]", "give pairs",
         lambda: tm.translations(offsets=[1, 2])),
+    "brightness(0.2)": (TRANSFORM, "amounts=0.2", "give a list",
+        lambda: tm.brightness(0.2)),
+    "brightness([])": (TRANSFORM, "amounts=[]", "give a list",
+        lambda: tm.brightness([])),
+    "brightness([inf])": (TRANSFORM, "amounts=[inf]", "give a list of finite numbers",
+        lambda: tm.brightness([float("inf")])),
+    "a contrast below 0": (TRANSFORM, "-1 among the factors of contrast", "of at least 0", "give",
+        lambda: tm.contrast([-1, 1])),
+    "more than no colour": (TRANSFORM, "1.5 among the amounts of grayscale", "from 0 to 1", "give",
+        lambda: tm.grayscale([0, 1.5])),
+    "a blur below 0": (TRANSFORM, "-2 among the sigmas", "give",
+        lambda: tm.gaussian_blur([-2])),
+    "noise below 0": (TRANSFORM, "-0.1 among the amounts", "give",
+        lambda: tm.gaussian_noise([-0.1])),
+    "limits in the wrong order": (TRANSFORM, "limits=(1, 0)", "give a pair",
+        lambda: tm.brightness([0.2], limits=(1, 0))),
+    "one limit": (TRANSFORM, "limits=255", "give a list of finite numbers",
+        lambda: tm.brightness([0.2], limits=255)),
+    "images outside the limits": (
+        TRANSFORM, "from 0 to 255", "limits=(0, 1) of 'brightness +0.2'", "give the limits",
+        lambda: plan(samples=grey(255.0), transformations=tm.brightness([0.2, 0.4]))),
+    "a blur larger than the images": (TRANSFORM, "8 x 8 pixels", "reads 8", "at most 1.75", "give",
+        lambda: plan(transformations=tm.gaussian_blur([0, 2]))),
+    "a blur of vectors": (TRANSFORM, "(5,)", "use tm.transformations",
+        lambda: plan(nn.Linear(5, 3), torch.rand(6, 5), tm.gaussian_blur([0, 1]))),
+    "grayscale of one channel": (TRANSFORM, "(1, 8, 8)", "leave grayscale out",
+        lambda: plan(transformations=tm.grayscale([0, 1]))),
+    "noise on integers": (TRANSFORM, "int64", "convert",
+        lambda: plan(samples=IMAGES.long(), transformations=tm.gaussian_noise([0, 0.1]))),
+    "zooms([0])": (TRANSFORM, "factor 0", "use flips()",
+        lambda: tm.zooms([0, 1])),
+    "horizontal_scalings([])": (TRANSFORM, "factors=[]", "give a list",
+        lambda: tm.horizontal_scalings([])),
+    "vertical_scalings([-1])": (TRANSFORM, "factor -1", "use flips()",
+        lambda: tm.vertical_scalings([-1])),
+    "shears along z": (TRANSFORM, "axis='z'", "name one",
+        lambda: tm.shears([1], axis="z")),
+    "shears([])": (TRANSFORM, "amounts=[]", "give a list",
+        lambda: tm.shears([])),
+    "time_shifts('5')": (TRANSFORM, "offsets='5'", "give a list",
+        lambda: tm.time_shifts("5")),
+    "time turned round by a stretch": (TRANSFORM, "factor -1", "x.flip(-1)", "use",
+        lambda: tm.time_stretches([-1])),
+    "a gain below 0": (TRANSFORM, "-1 among the factors of gains", "give",
+        lambda: tm.gains([-1])),
+    "noise of a signal below 0": (TRANSFORM, "-1 among the sds", "give",
+        lambda: tm.signal_noise([-1])),
+    "a fill of three channels for series of two": (TRANSFORM, "(2, 9)", "give one number",
+        lambda: plan(nn.Flatten(), torch.rand(6, 2, 9), tm.time_shifts([0, 1], fill=(0, 0, 0)))),
+    "an order that is no permutation": (TRANSFORM, "[0, 0, 1]", "give whole numbers",
+        lambda: tm.permutations([[0, 1, 2], [0, 0, 1]])),
+    "one order in place of several": (TRANSFORM, "orders=[0, 1, 2]", "give one or more lists",
+        lambda: tm.permutations([0, 1, 2])),
+    "permutations of another length": (TRANSFORM, "(5,)", "3 along axis -1", "give",
+        lambda: plan(nn.Linear(5, 3), torch.rand(6, 5), tm.permutations([[0, 1, 2], [2, 1, 0]]))),
+    "signs that are none": (TRANSFORM, "[1, 0]", "give these",
+        lambda: tm.sign_flips([[1, 0]])),
+    "circular shifts by parts": (TRANSFORM, "offset 1.5", "use tm.time_shifts",
+        lambda: tm.circular_shifts([1.5])),
+    "circular shifts along the batch": (TRANSFORM, "axis=0", "give -1",
+        lambda: tm.circular_shifts([1], axis=0)),
+    "circular shifts along an axis that is not there": (TRANSFORM, "axis -2", "give an axis",
+        lambda: plan(nn.Linear(5, 3), torch.rand(6, 5), tm.circular_shifts([0, 1], axis=-2))),
     "a matrix of another shape": (TRANSFORM, "[[1.0, 0.0], [0.0, 1.0]]", "write",
         lambda: AffineTransformation(np.eye(2))),
     "a matrix that has no inverse": (TRANSFORM, "0.0", "use no scale of 0",
@@ -667,6 +746,14 @@ def test_each_mistake_is_answered_by_one_sentence(mistake):
     assert ADVICE.search(text), text
     for part in parts:
         assert part in text or re.search(part, text), (part, text)
+
+
+def test_every_set_that_is_not_called_is_known():
+    package = importlib.import_module("tmeasures.transformations")
+    names = {name for name in package.__all__ if isroutine(getattr(package, name))}
+    for name in names - {"transformations", "warp"}:
+        text = str(said(ARG, lambda name=name: plan(transformations=getattr(tm, name))))
+        assert re.search(rf"; call it, tm\.{name}\((\[\.\.\.\])?\)$", text), text
 
 
 def test_the_networks_own_error_is_kept_as_the_cause():

@@ -219,7 +219,7 @@ def fewest_passes(given, pieces, by_columns):
             beside = ["firing" in names for names in spread]
             inputs = max(s * (t + b) for (_, _, (s, t), _), b in zip(walks, beside, strict=True))
             inputs = max(inputs, min(given.batch_size, given.n) if any(beside) else 0)  # prelude
-            room = given.memory - given.tile_bytes(inputs) - given.threshold_bytes
+            room = given.memory - given.tile_bytes(inputs) - given.standing_bytes
             total = 0
             for kinds, order, tile, columns in walks:
                 sizes = [

@@ -218,6 +218,7 @@ def test_what_is_a_series():
     assert len(plots.samples(torch.rand(4, 50)).axes[0].lines) == 4
 
 
+@pytest.mark.filterwarnings("ignore:quarter turns")
 @pytest.mark.parametrize(
     ("samples", "transformations"),
     [

@@ -20,7 +20,7 @@ from tmeasures.transformations import (
     translations,
     warp,
 )
-from tmeasures.transformations.base import ProductTransformation
+from tmeasures.transformations.products import ProductTransformation
 
 FRAMES = [(8, 8), (7, 7), (9, 6), (6, 11), (5, 8), (1, 4)]
 FILLS = {0.0: "grid-constant", -1.5: "grid-constant", "edge": "nearest", "wrap": "grid-wrap"}
@@ -416,7 +416,7 @@ def test_cache_changes_nothing_and_keeps_its_limit(monkeypatch):
     for start in (0, 2, 0, 4):
         s.apply(x, range(start, start + 4))
         assert s._cache.nbytes <= 2 * size
-    keys = [key[-1] for key in s._cache._maps]
+    keys = [key[-1] for key in s._cache._kept]
     assert keys == [range(4), range(4, 8)]
     monkeypatch.setattr(sampling, "CACHE_BYTES", size - 1)
     s = rotations(8)

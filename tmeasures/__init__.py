@@ -3,8 +3,12 @@
 - `measure` a network; `explain` how that would go; list its `layers`; `walk` the activations.
 - `save` and `open` results; `summary`, `channels`, `stratum` and `to_frame` reduce and reshape
   them.
-- Sets of transformations: `rotations`, `scalings`, `translations`, `flips`, `combined`, `identity`,
-  their products, and `transformations` of any functions.
+- Sets of transformations, their products, and `transformations` of any functions:
+  - images: `rotations`, `scalings`, `translations`, `flips`, `combined`, `zooms`,
+    `horizontal_scalings`, `vertical_scalings`, `shears`; `brightness`, `contrast`, `grayscale`,
+    `gaussian_blur`, `gaussian_noise`;
+  - series: `time_shifts`, `time_stretches`, `gains`, `signal_noise`;
+  - vectors and sequences: `permutations`, `sign_flips`, `circular_shifts`; anything: `identity`.
 - `plots` draws results, samples and feature maps.
 """
 
@@ -25,13 +29,16 @@ from tmeasures.fields import Field
 from tmeasures.frames import to_frame
 from tmeasures.measures import Measure, Quantities
 from tmeasures.measures.anova import Anova
+from tmeasures.measures.distance_same_equivariance import DistanceSameEquivariance
 from tmeasures.measures.goodfellow import Goodfellow
 from tmeasures.measures.normalized_distance import NormalizedDistance
 from tmeasures.measures.normalized_variance import NormalizedVariance
 from tmeasures.measures.sample_distance import SampleDistance
 from tmeasures.measures.sample_variance import SampleVariance
+from tmeasures.measures.simple_same_equivariance import SimpleSameEquivariance
 from tmeasures.measures.transformation_distance import TransformationDistance
 from tmeasures.measures.transformation_variance import TransformationVariance
+from tmeasures.measures.variance_same_equivariance import VarianceSameEquivariance
 from tmeasures.plan import Plan
 from tmeasures.results import open, save
 from tmeasures.run import explain, layers, measure, walk
@@ -40,20 +47,37 @@ from tmeasures.tile import Tile
 from tmeasures.transformations import (
     Transformation,
     TransformationSet,
+    brightness,
+    circular_shifts,
     combined,
+    contrast,
     flips,
+    gains,
+    gaussian_blur,
+    gaussian_noise,
+    grayscale,
+    horizontal_scalings,
     identity,
+    permutations,
     rotations,
     scalings,
+    shears,
+    sign_flips,
+    signal_noise,
+    time_shifts,
+    time_stretches,
     transformations,
     translations,
+    vertical_scalings,
     warp,
+    zooms,
 )
 from tmeasures.views import channels, stratum
 
 __all__ = [
     "Anova",
     "ArgumentError",
+    "DistanceSameEquivariance",
     "Field",
     "Goodfellow",
     "Layer",
@@ -68,6 +92,7 @@ __all__ = [
     "SampleDistance",
     "SampleError",
     "SampleVariance",
+    "SimpleSameEquivariance",
     "TMeasuresError",
     "TMeasuresWarning",
     "Tile",
@@ -76,24 +101,41 @@ __all__ = [
     "TransformationError",
     "TransformationSet",
     "TransformationVariance",
+    "VarianceSameEquivariance",
+    "brightness",
     "channels",
+    "circular_shifts",
     "combined",
+    "contrast",
     "explain",
     "flips",
+    "gains",
+    "gaussian_blur",
+    "gaussian_noise",
+    "grayscale",
+    "horizontal_scalings",
     "identity",
     "layers",
     "measure",
     "open",
+    "permutations",
     "plots",
     "rotations",
     "save",
     "scalings",
+    "shears",
+    "sign_flips",
+    "signal_noise",
     "stratum",
     "summary",
+    "time_shifts",
+    "time_stretches",
     "to_frame",
     "transformations",
     "translations",
     "tune_allocator",
+    "vertical_scalings",
     "walk",
     "warp",
+    "zooms",
 ]

@@ -19,8 +19,10 @@ from tmeasures.inputs import Feed
 from tmeasures.measures import Measure
 from tmeasures.plan import Pass, Plan
 from tmeasures.statistics import Kind, Statistic, gather
+from tmeasures.statistics.setup import known
 from tmeasures.strata import Aggregate, Strata
 from tmeasures.tile import Inputs, Tile, length
+from tmeasures.transformations.actions import Actions
 
 State = dict[str, list[Statistic]]
 """The statistics of each layer."""
@@ -59,6 +61,7 @@ class Run:
         measures: What is wanted.
         kinds: The kinds of statistic that the plan names.
         strata: The strata, where the plan has some.
+        actions: How the transformations act on each layer's outputs, or why that is not known.
         errors: Whether standard errors are asked for.
 
     Attributes:
@@ -75,10 +78,11 @@ class Run:
         kinds: Mapping[str, Kind],
         strata: Strata | None = None,
         errors: bool = False,
+        actions: Mapping[str, Actions | str] | None = None,
     ) -> None:
         self.plan, self.network, self.feed = plan, network, feed
         self.measures, self.kinds, self.strata = measures, kinds, strata
-        self.errors = errors
+        self.errors, self.actions = errors, actions or {}
         self.outcomes: list[Outcome] = []
         self.stratum_status: dict[str, np.ndarray] | None = None
         self._before: Found = {layer.name: {} for layer in network.layers}
@@ -136,9 +140,12 @@ class Run:
             for layer in self._layers(p):
                 if last[layer.name] == number:
                     given = found.pop(layer.name)
-                    done[layer.name] = finish(
-                        layer, given, self.measures, n, self.plan.m, self.errors
-                    )
+                    measures = [
+                        measure
+                        for measure in self.measures
+                        if not any(self._why_not(kind, layer) for kind in measure.kinds)
+                    ]
+                    done[layer.name] = finish(layer, given, measures, n, self.plan.m, self.errors)
         outcomes = [done[layer.name] for layer in self.network.layers]
         for measure in self.measures:
             of_layers: list[dict[str, Field]] = [outcome.fields for outcome in outcomes]
@@ -170,9 +177,13 @@ class Run:
             identities=self.feed.transformations.identities,
             spread=self.plan.spread,
             errors=self.plan.errors,
+            actions=known(self.actions.get(layer.name)),
         )
         kinds = (self.kinds[name] for name in p.statistics)
-        return [kind(setup) for kind in kinds if kind.applies(layer.dims) is None]
+        return [kind(setup) for kind in kinds if self._why_not(kind, layer) is None]
+
+    def _why_not(self, kind: Kind, layer: Layer) -> str | None:
+        return kind.applies(layer.dims, self.actions.get(layer.name))
 
     def _walk(
         self, number: int, p: Pass, feed: Feed, stratum: int, found: Found

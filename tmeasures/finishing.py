@@ -56,8 +56,7 @@ def finish(
             values = {k: _without(v, bad, layer) for k, v in values.items()}
         quantities = Quantities(n, m, values)
         for measure in measures:
-            if all(kind.applies(layer.dims) is None for kind in measure.kinds):
-                fields |= _fields(measure, quantities, errors)
+            fields |= _fields(measure, quantities, errors)
     return Outcome(layer, fields, status)
 
 
@@ -69,7 +68,12 @@ def _fields(measure: Measure, quantities: Quantities, errors: bool) -> dict[str,
 
 
 def _without(values: np.ndarray, bad: np.ndarray, layer: Layer) -> np.ndarray:
-    """Quantities with NaN for units that were not finite, and for channels with such a unit."""
+    """Quantities with NaN for units that were not finite, and for channels with such a unit.
+
+    Those of whole layers stay as they are.
+    """
+    if not values.ndim:
+        return values
     if values.shape[values.ndim - bad.ndim :] != bad.shape:
         others = tuple(axis for axis, dim in enumerate(layer.dims) if dim != "channel")
         bad = np.asarray(bad.any(others))

@@ -86,15 +86,20 @@ class Feed:
                 "batch of tensors that returns such a batch"
             ) from error
 
-    def check(self, untransformed: bool = False) -> None:
+    def images(self, count: int) -> Tensor:
+        """The first samples, of which the transformations take a part; empty where they do not."""
+        inputs, _ = self._pick(np.arange(count))
+        found = inputs if isinstance(inputs, Tensor) else inputs.get(self.input or "")
+        return found if isinstance(found, Tensor) else torch.empty(0)
+
+    def check(self, untransformed: str = "") -> None:
         """Try the transformations on a few samples: errors come before work.
 
         Args:
-            untransformed: Whether untransformed inputs go through the network too.
+            untransformed: Measures for which untransformed inputs go through the network too.
         """
-        inputs, _ = self._pick(np.arange(2))
-        image = inputs if isinstance(inputs, Tensor) else inputs.get(self.input or "")
-        if not isinstance(image, Tensor):
+        image = self.images(2)
+        if not len(image):
             return
         self.transformations.check(image)
         if untransformed:
@@ -102,7 +107,8 @@ class Feed:
             if moved != image.shape[1:]:
                 raise ArgumentError(
                     f"the untransformed inputs have shape {tuple(image.shape[1:])} and the "
-                    f"transformed ones {moved}; give transformations that keep it, or leave GF out"
+                    f"transformed ones {moved}; give transformations that keep it, or leave "
+                    f"{untransformed} out"
                 )
 
     def _pick(self, chosen: np.ndarray) -> tuple[Inputs, np.ndarray]:

@@ -2,46 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from tmeasures.acting import Action, actions_of_layers, declared, try_actions
 from tmeasures.budget import memory_limit
 from tmeasures.capture import Network, Probe
-from tmeasures.errors import ArgumentError
-from tmeasures.fields import Field
+from tmeasures.demands import enough, left_out_of, obtained, result_bytes
+from tmeasures.errors import ArgumentError, TransformationError
 from tmeasures.hints import called, near, whole
 from tmeasures.inputs import Feed, transformed_key
-from tmeasures.measures import Measure, Quantities, resolve
+from tmeasures.measures import Measure, resolve
 from tmeasures.plan import Plan
 from tmeasures.planning import Problem, Wanted, check, choose
 from tmeasures.samples import read
-from tmeasures.statistics import QUANTITIES, Kind
-from tmeasures.strata import How, Strata, planned_bytes
+from tmeasures.statistics import Kind
+from tmeasures.statistics.firing import FiringKind
+from tmeasures.strata import How, Strata
 from tmeasures.transformations import (
     Transformation,
     TransformationSet,
+    brightness,
+    circular_shifts,
     combined,
+    contrast,
     flips,
+    gains,
+    gaussian_blur,
+    gaussian_noise,
+    grayscale,
+    horizontal_scalings,
     identity,
+    permutations,
     rotations,
     scalings,
+    shears,
+    sign_flips,
+    signal_noise,
+    time_shifts,
+    time_stretches,
     translations,
+    vertical_scalings,
+    zooms,
 )
 from tmeasures.transformations import transformations as of_callables
+from tmeasures.transformations.actions import Actions, Declared
+from tmeasures.transformations.inverses import check_inverses
 
 DEFAULT_MEASURES = ("TV", "SV", "NV", "ANOVA")
 
-_SETS = (combined, flips, identity, rotations, scalings, translations)
+_READY = (combined, flips, identity, rotations, scalings, translations)
+_OF_NUMBERS = (
+    brightness,
+    circular_shifts,
+    contrast,
+    gains,
+    gaussian_blur,
+    gaussian_noise,
+    grayscale,
+    horizontal_scalings,
+    permutations,
+    shears,
+    sign_flips,
+    signal_noise,
+    time_shifts,
+    time_stretches,
+    vertical_scalings,
+    zooms,
+)
+_SETS: dict[str, Callable[..., TransformationSet]] = {
+    **{f"tm.{f.__name__}()": f for f in _READY},
+    **{f"tm.{f.__name__}([...])": f for f in _OF_NUMBERS},
+}
+"""By how they are called."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a run needs, checked and probed."""
+    """All that a run needs, checked and probed.
+
+    ``left_out_of`` says from measures to the layers that they cannot be had of, and why.
+    """
 
     network: Network
     feed: Feed
@@ -50,17 +95,8 @@ class Job:
     strata: Strata | None
     plan: Plan
     arguments: dict[str, str]
-
-    @property
-    def left_out_of(self) -> dict[str, dict[str, str]]:
-        """From measures to the layers that they cannot be had of, and why."""
-        found: dict[str, dict[str, str]] = {}
-        for measure in self.measures:
-            for layer in self.network.layers:
-                reasons = [kind.applies(layer.dims) for kind in measure.kinds]
-                if why := next(filter(None, reasons), None):
-                    found.setdefault(str(measure), {})[layer.name] = why
-        return found
+    actions: Mapping[str, Actions | str]
+    left_out_of: dict[str, dict[str, str]]
 
 
 def prepare(
@@ -78,6 +114,7 @@ def prepare(
     labels: Any = None,
     stratify: How | None = None,
     errors: bool = False,
+    action: Action = None,
     n_samples: int | None = None,
     batch_size: int | None = None,
     memory: int | str | None = None,
@@ -86,7 +123,7 @@ def prepare(
     plan: Plan | None = None,
 ) -> Job:
     """Check the arguments of `tmeasures.measure`, probe the network, and plan."""
-    chosen = resolve(measures)
+    chosen, functions = resolve(measures), declared(action)
     for name, value in (("call", call), ("preprocess", preprocess)):
         if value is not None and not callable(value):
             raise ArgumentError(f"{name} is {called(value)}; give a function, or None")
@@ -109,7 +146,11 @@ def prepare(
     m = len(feed.transformations)
     _other_than_identities(wanted, feed.transformations)
     enough(chosen, feed.samples.n, m)
-    found = probe(network, feed, wanted)
+    found = probe(network, feed, wanted.untransformed)
+    actions, no_inverse = _actions(wanted, network, feed, functions, measures == "all")
+    reasons = {str(each): left_out_of(each, network.layers, actions, no_inverse) for each in chosen}
+    chosen = obtained(chosen, reasons, network.layers, measures == "all")
+    wanted = Wanted.by(chosen, errors, stratify is not None)
     reads_labels = stratify is not None and not feed.samples.labels_known
     strata = Strata.of(feed.samples.labels()) if stratify is not None else None
     sizes = () if strata is None else tuple(map(len, strata.positions))
@@ -124,7 +165,7 @@ def prepare(
         m=m,
         probe=found,
         input_bytes=sum(x.nbytes for x in tensors if isinstance(x, Tensor)),
-        result_bytes=_result_bytes(chosen, errors, stratify, len(sizes)),
+        result_bytes=result_bytes(chosen, errors, stratify, len(sizes)),
         memory=limit,
         batch_size=batch_size,
         device=network.device.type,
@@ -133,6 +174,8 @@ def prepare(
         stratify=stratify,
         strata=sizes,
         reads_labels=reads_labels,
+        actions=actions,
+        left_out=reasons,
     )
     arguments = {
         "layers": layers,
@@ -141,6 +184,7 @@ def prepare(
         "preprocess": preprocess,
         "call": call,
         "input": input,
+        "action": action,
         "stratify": stratify,
         "n_samples": n_samples,
         "batch_size": batch_size,
@@ -149,7 +193,38 @@ def prepare(
     usual = (None, "unit")
     given = {name: _spelled(value) for name, value in arguments.items() if value not in usual}
     ready = choose(problem) if plan is None else check(plan, problem)
-    return Job(network, feed, chosen, problem.kinds, strata, ready, given)
+    left_out = {name: why for name, why in reasons.items() if why}
+    return Job(network, feed, chosen, problem.kinds, strata, ready, given, actions, left_out)
+
+
+def _actions(
+    wanted: Wanted,
+    network: Network,
+    feed: Feed,
+    functions: Mapping[str, Declared],
+    everything: bool,
+) -> tuple[dict[str, Actions | str], str | None]:
+    """How the transformations act on each layer's outputs, and why they cannot be taken back.
+
+    Nothing where no statistic asks. Where everything is asked for that can be had, a
+    transformation without an inverse is a reason and no error.
+    """
+    if not wanted.moves:
+        return {}, None
+    no_inverse = None
+    if wanted.inverts:
+        try:
+            check_inverses(feed.transformations, feed.images(2))
+        except TransformationError as error:
+            if not everything:
+                raise
+            no_inverse = str(error)
+    item = feed.images(1).shape[1:]
+    actions = actions_of_layers(
+        feed.transformations, network.layers, item, functions, network.device
+    )
+    try_actions(actions, network.layers, back=wanted.inverts and no_inverse is None)
+    return actions, no_inverse
 
 
 def _spelled(value: Any) -> str:
@@ -157,77 +232,6 @@ def _spelled(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_spelled(each)}" for key, each in value.items())
     return value if isinstance(value, str) else getattr(value, "__qualname__", None) or repr(value)
-
-
-def enough(measures: Iterable[Measure], n: int | None, m: int, strata: Sequence[int] = ()) -> None:
-    """Whether samples and transformations suffice for the measures: else an error.
-
-    Args:
-        measures: What is wanted.
-        n: Samples; None where that is not known.
-        m: Transformations.
-        strata: Samples in each stratum.
-    """
-    where = " in the largest stratum" if strata else ""
-    n = max(strata, default=n)
-    for measure in measures:
-        least_n, least_m = measure.least
-        if m < least_m:
-            raise ArgumentError(
-                f"{measure.short} needs at least {least_m} transformations and there "
-                f"{'is' if m == 1 else 'are'} {m}; give a set such as tm.rotations(16)"
-            )
-        if n is not None and n < least_n:
-            raise ArgumentError(
-                f"{measure.short} needs at least {least_n} samples and there "
-                f"{'is' if n == 1 else 'are'} {n}{where}; give more samples, or leave the measure "
-                "out"
-            )
-
-
-def _result_bytes(
-    measures: Iterable[Measure], errors: bool, stratify: How | None, n_strata: int
-) -> int:
-    """Bytes of all variables for one activation; an error where two measures share a name."""
-    fields: dict[str, Field] = {}
-    given_by: dict[str, Measure] = {}
-    for measure in measures:
-        for name, field in _of_one_unit(measure, errors).items():
-            if name in given_by:
-                raise ArgumentError(
-                    f"{given_by[name]} and {measure} would both be the variable {name}; measure "
-                    f"one of them at a time"
-                )
-            given_by[name] = measure
-            fields[name] = field
-    if stratify is not None:
-        return sum(planned_bytes(fields, stratify, n_strata))
-    return 1 + sum(field.nbytes for field in fields.values())
-
-
-def _of_one_unit(measure: Measure, errors: bool) -> dict[str, Field]:
-    """The variables of a measure for one activation, checked."""
-    needs = measure.needs | (measure.error_needs if errors else frozenset())
-    given = QUANTITIES.union(*(kind.provides for kind in measure.kinds))
-    if unknown := needs - given:
-        raise ArgumentError(
-            f"measure {measure} needs {', '.join(sorted(unknown))}, which no statistic gives; "
-            f"choose among {', '.join(sorted(given))}"
-        )
-    values = {name: np.ones(1) for name in needs | {"largest"}}
-    for kind in measure.kinds:
-        if (signs := getattr(kind, "signs", 1)) > 1:
-            values |= {name: np.ones((signs, 1)) for name in kind.provides}
-    one = Quantities(2, 2, values)
-    found = measure.finalize(one) | (measure.standard_errors(one) if errors else {})
-    for name, field in found.items():
-        if field.values.shape[len(field.leading) :] != (1,):
-            raise ArgumentError(
-                f"measure {measure} made {name} of shape {field.values.shape} for one unit; "
-                f"keep the shape of the quantities, after the dims named in leading"
-            )
-    measure.conclude([found])
-    return found
 
 
 def feed_for(
@@ -259,38 +263,31 @@ def as_set(given: Any) -> TransformationSet:
     what = called(given)
     if isinstance(given, Transformation):
         what = f"the single {given!r}"
-    elif any(given is f for f in _SETS):
-        advice = f"call it, tm.{given.__name__}()"
+    elif call := next((call for call, f in _SETS.items() if f is given), None):
+        advice = f"call it, {call}"
     elif callable(given) and not isinstance(given, type):
         advice = "give a list of several, such as the identity and this one, [lambda x: x, f]"
     elif isinstance(given, str):
-        what += near(given, (f"tm.{f.__name__}()" for f in _SETS))
+        what += near(f"tm.{given}()", _SETS)
     raise ArgumentError(f"transformations is {what}; {advice}")
 
 
-def probe(network: Network, feed: Feed, wanted: Wanted | None = None) -> Probe:
+def probe(network: Network, feed: Feed, untransformed: str = "") -> Probe:
     """Try the transformations, then find the layers with two tiny batches.
 
-    Raises:
-        ArgumentError: A statistic that is wanted can be kept of no layer.
+    Args:
+        network: The network.
+        feed: Its inputs.
+        untransformed: Measures for which untransformed inputs go through the network too.
     """
-    feed.check(wanted is not None and wanted.untransformed)
+    feed.check(untransformed)
     with network.session():
-        found = network.probe(feed.probe(2), feed.probe(3))
-    if wanted is None:
-        return found
-    for kind in wanted.distances:
-        reasons = {kind.applies(layer.dims) for layer in network.layers}
-        if None not in reasons:
-            raise ArgumentError(
-                f"no layer gives {wanted.asking(kind)}: {reasons.pop()}; name layers that have "
-                "one, or give their dims by layout="
-            )
-    return found
+        return network.probe(feed.probe(2), feed.probe(3))
 
 
 def _other_than_identities(wanted: Wanted, transformations: TransformationSet) -> None:
-    if wanted.untransformed and len(transformations.identities) == len(transformations):
+    firing = any(isinstance(kind, FiringKind) for kind in wanted.others)
+    if firing and len(transformations.identities) == len(transformations):
         raise ArgumentError(
             "GF asks under which transformations a unit still fires, and there is the identity "
             "alone; give a set such as tm.rotations(16)"

@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from importlib.metadata import version
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tmeasures import engine, results
+from tmeasures.acting import Action
 from tmeasures.capture import Layer, Network
-from tmeasures.engine import Run, Step
+from tmeasures.demands import enough
+from tmeasures.engine import Run
 from tmeasures.errors import ArgumentError, warn
 from tmeasures.fields import NOT_FINITE
 from tmeasures.finishing import Outcome
 from tmeasures.hints import near, whole
-from tmeasures.job import DEFAULT_MEASURES, Job, enough, feed_for, prepare, probe
+from tmeasures.job import DEFAULT_MEASURES, Job, feed_for, prepare, probe
 from tmeasures.measures import Measure
 from tmeasures.plan import Pass, Plan
 from tmeasures.planning import tile_shape
-from tmeasures.progress import bar, share
+from tmeasures.progress import bar
 from tmeasures.statistics import Order
 from tmeasures.strata import How
 from tmeasures.tile import Tile
 from tmeasures.transformations import TransformationSet
+from tmeasures.watching import consume, logger
 
 if TYPE_CHECKING:
     import xarray as xr
-
-logger = logging.getLogger("tmeasures")
-"""Silent unless the program sets a level: plan, passes and times at INFO."""
 
 
 def measure(
@@ -54,6 +51,7 @@ def measure(
     labels: Any = None,
     stratify: How | None = None,
     errors: bool = False,
+    action: Action = None,
     n_samples: int | None = None,
     batch_size: int | None = None,
     memory: int | str | None = None,
@@ -90,6 +88,9 @@ def measure(
         stratify: ``"mean"``: every measure within each class of the labels, and its mean over the
             classes; ``"each"``: those of each class too.
         errors: Whether to give standard errors too, ``TV_se`` and the like.
+        action: ``{pattern: f}``: how layers' outputs are declared to move, for same-equivariance,
+            in place of the plain warp. ``f(outputs, transformation)`` moves ``(batch, *unit)`` as
+            the transformation does, and is given its inverse to take them back.
         n_samples: Take the first so many of the seeded order.
         batch_size: Inputs in a tile; None lets the plan choose.
         memory: What state and tile may take, in bytes or as ``"4GiB"``; None: half of what is free.
@@ -139,6 +140,7 @@ def measure(
         labels=labels,
         stratify=stratify,
         errors=errors,
+        action=action,
         n_samples=n_samples,
         batch_size=batch_size,
         memory=memory,
@@ -149,10 +151,19 @@ def measure(
     logger.info("the plan\n%s", job.plan)
     for name, why in job.network.left_out.items():
         logger.info("layer %r is left out: %s", name, why)
-    run = Run(job.plan, job.network, job.feed, job.measures, job.kinds, job.strata, errors)
+    run = Run(
+        job.plan,
+        job.network,
+        job.feed,
+        job.measures,
+        job.kinds,
+        job.strata,
+        errors,
+        job.actions,
+    )
     shown = bar(job.network.name, "inputs", wanted=progress, total=job.plan.inputs)
     with closing(run.steps()) as steps, shown:
-        ids, found_labels = _consume(steps, job.plan, shown)
+        ids, found_labels = consume(steps, job.plan, shown)
     enough(job.measures, len(ids), job.plan.m, job.plan.strata)
     _warn_not_finite(run.outcomes)
     attributes = _attributes(job, len(ids), time.perf_counter() - started)
@@ -317,55 +328,6 @@ def _known(function: str, arguments: Iterable[str], names: Iterable[str]) -> Non
             raise ArgumentError(
                 f"{function}() takes no argument {name!r}{near(name, names)}; leave it out"
             )
-
-
-def _consume(
-    steps: Generator[Step], plan: Plan, shown: Any
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Run to the end; ids and labels of the samples in the order they came."""
-    ids: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    first = next(number for number, p in enumerate(plan.passes) if not p.prelude)
-    done, where = 0, _where(plan, 0, 0)
-    try:
-        for at, step in _counted(steps, plan):
-            where = _where(plan, step.number, step.stratum)
-            if step.number == first and step.tile.transformations.start == 0:
-                ids.append(step.tile.ids)
-                if step.tile.labels is not None:
-                    labels.append(step.tile.labels)
-            done += step.inputs
-            shown.set_description(f"{plan.network}, {at}", refresh=False)
-            shown.update(step.inputs)
-    except KeyboardInterrupt as interrupt:
-        interrupt.add_note(
-            f"stopped in {where} after {share(done, plan.inputs)}: their sums are "
-            f"lost and there is no result; the model is as it was"
-        )
-        raise
-    return np.concatenate(ids), np.concatenate(labels) if len(labels) == len(ids) else None
-
-
-def _counted(steps: Iterable[Step], plan: Plan) -> Iterator[tuple[str, Step]]:
-    """Each step, and where in its pass it is; logs the passes."""
-    started = time.perf_counter()
-    for (stratum, number), group in groupby(steps, key=lambda step: (step.stratum, step.number)):
-        where, inputs = _where(plan, number, stratum), 0
-        logger.info("%s: %s", where, plan.passes[number])
-        tiles = plan.tiles(number, stratum)
-        for count, step in enumerate(group, 1):
-            inputs += step.inputs
-            yield f"{where}, tile {count:,}" + (f"/{tiles:,}" if tiles else ""), step
-        seconds = time.perf_counter() - started
-        logger.info("%d inputs in %.1f s, %.0f a second", inputs, seconds, inputs / seconds)
-        started = time.perf_counter()
-
-
-def _where(plan: Plan, number: int, stratum: int) -> str:
-    where = f"pass {number + 1}/{len(plan.passes)}"
-    if plan.strata and not plan.passes[number].prelude:
-        where = f"stratum {stratum + 1}/{len(plan.strata)}, {where}"
-    return where
 
 
 def _warn_not_finite(outcomes: Iterable[Outcome]) -> None:

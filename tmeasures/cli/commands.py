@@ -155,6 +155,8 @@ def _translated(text: str) -> str:
     text = text.replace("preprocess=lambda", "--preprocess file.py:f where f = lambda")
     text = text.replace("a set such as tm.rotations(16)", "a set such as rotation:16")
     text = text.replace("of tm.stratum(tree, label)", "with --stratum LABEL")
+    in_a_file = "or clip=False, to a set in a file, as --transformations file.py:name"
+    text = text.replace("or clip=False", in_a_file)
     text = text.replace("errors=True", "--errors")
     text = re.sub(r", or an object such as tm\.\w+\(.*?\)", "", text)
     names = "|".join(_OPTIONS)

@@ -53,6 +53,12 @@ def measure(
     directions by 1, 2 and 4 pixels), flip (4), combined (rotation, scale and translation, 4224),
     identity; "rotation:45," with a comma is the angle 45 alone.
 
+    With numbers of your own, of images: brightness (shares of the range of intensities), contrast
+    (factors), grayscale (0 to 1), gaussian_blur (sigmas in pixels), gaussian_noise (shares of the
+    range), zoom, horizontal_scaling, vertical_scaling (factors at which images are read: 2 makes
+    them half as large), shear (pixels a pixel); of series: time_shift (steps), time_stretch, gain
+    (factors), signal_noise (standard deviations); of vectors: circular_shift (places).
+
     Example, with what the demo wrote:
         tmeasures measure --model tmeasures.demo:network --weights tmeasures-demo/augmented.pt \
             --samples tmeasures-demo/digits.npz --transformations "rotation:8*scale:.8,1" \

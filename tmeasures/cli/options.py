@@ -220,7 +220,10 @@ class Transformed:
         Option(
             metavar="SET",
             help="rotation:16 (so many angles), rotation:-10,0,10 (these), scale, scale:.5,1,2, "
-            "translation:1,2,4, flip, combined, a product such as rotation:8*scale, or "
+            "translation:1,2,4, flip, combined, identity; with numbers of your own, as in "
+            "brightness:-.2,0,.2, contrast, grayscale, gaussian_blur, gaussian_noise, zoom, "
+            "horizontal_scaling, vertical_scaling, shear, time_shift, time_stretch, gain, "
+            "signal_noise and circular_shift; a product such as rotation:8*scale; or "
             "package.module:name or file.py:name.",
         ),
     ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -13,6 +13,9 @@ from tmeasures.planning.tiles import tile_shape, walk_shape
 from tmeasures.planning.ways import Walk, Wanted, Way
 from tmeasures.statistics import Columns, Kind, Moments, Setup
 from tmeasures.statistics.base import Prelude
+from tmeasures.statistics.setup import known
+from tmeasures.transformations.actions import Actions
+from tmeasures.transformations.sampling import CACHE_BYTES
 
 # Inputs in a tile where memory is no concern: kernels are as fast from 64 to 256 on a CPU, clearly
 # slower at 32; a GPU takes more to be filled.
@@ -57,6 +60,9 @@ class Problem:
         stratify: ``"mean"``, ``"each"``, or None.
         strata: Samples in each stratum.
         reads_labels: Whether the samples are read once more before, for their labels.
+        actions: How the transformations act on each layer's outputs, or why that is not known;
+            empty where no statistic asks.
+        left_out: From measures to the layers that they cannot be had of, and why.
     """
 
     network: str
@@ -75,6 +81,8 @@ class Problem:
     stratify: Literal["mean", "each"] | None = None
     strata: tuple[int, ...] = ()
     reads_labels: bool = False
+    actions: Mapping[str, Actions | str] = field(default_factory=dict)
+    left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def kinds(self) -> dict[str, Kind]:
@@ -106,12 +114,13 @@ class Problem:
             identities=self.identities,
             spread=self.spread,
             errors=self.wanted.errors,
+            actions=known(self.actions.get(layer.name)),
         )
 
     def state_bytes(self, passes: Sequence[Pass]) -> int:
-        """Bytes of state at most: passes come one after another, thresholds stay."""
+        """Bytes of state at most: passes come one after another."""
         found = max(sum(self._layer_bytes(p).values()) for p in passes)
-        return found + self.threshold_bytes
+        return found + self.standing_bytes
 
     def _layer_bytes(self, p: Pass) -> dict[str, int]:
         """Bytes of state of each layer of a pass."""
@@ -124,7 +133,11 @@ class Problem:
     def _bytes_of(self, p: Pass, layer: Layer) -> int:
         setup = self.setup(p, layer)
         kinds = (self.kinds[name] for name in p.statistics)
-        return sum(kind.state_bytes(setup) for kind in kinds if kind.applies(layer.dims) is None)
+        return sum(kind.state_bytes(setup) for kind in kinds if self.why_not(kind, layer) is None)
+
+    def why_not(self, kind: Kind, layer: Layer) -> str | None:
+        """Why a kind of statistic can not be kept of a layer; None where it can."""
+        return kind.applies(layer.dims, self.actions.get(layer.name))
 
     @cached_property
     def _known_bytes(self) -> dict[Pass, dict[str, int]]:
@@ -145,10 +158,14 @@ class Problem:
         once = sum(len(p.layers or each) for p in walks) == len(each)
         return max(each.values()) if once else sum(each.values())
 
-    @property
-    def threshold_bytes(self) -> int:
-        """Bytes of what preludes have found, thresholds above all, which others wait for."""
-        return self.units * sum(8 * _numbers(kind) for kind in self.wanted.preludes)
+    @cached_property
+    def standing_bytes(self) -> int:
+        """Bytes of what stays over passes: what preludes have found, and where maps are read."""
+        numbers = sum(_numbers(kind) for kind in self.wanted.preludes)
+        sizes = {known.values for known in self.actions.values() if isinstance(known, Actions)}
+        # Four places and weights of each value, back and forth.
+        tables = [2 * self.m * size * (4 * 12 + 1) for size in sizes]
+        return 8 * self.units * numbers + min(sum(tables), max(CACHE_BYTES, *tables, 0))
 
     def tile_bytes(self, inputs: int) -> int:
         """Bytes of a tile: inputs before and after the warp, and the forward pass."""
@@ -173,7 +190,7 @@ class Problem:
 
         Layers stay in forward order: filling one run after another takes the fewest.
         """
-        room = self.memory - self.tile_bytes(largest_tile(passes)) - self.threshold_bytes
+        room = self.memory - self.tile_bytes(largest_tile(passes)) - self.standing_bytes
         found: list[Pass] = []
         for p in passes:
             runs: list[list[str]] = []
@@ -195,7 +212,7 @@ class Problem:
         """The bytes below which passes do not fit, a layer at a time (all where that is asked)."""
         take = sum if self.iterable else max
         most = max(take(self._layer_bytes(p).values()) for p in passes)
-        return most + self.tile_bytes(largest_tile(passes)) + self.threshold_bytes
+        return most + self.tile_bytes(largest_tile(passes)) + self.standing_bytes
 
     def cost(self, passes: Sequence[Pass]) -> float:
         """Inputs through the network, in passes over the matrix; each more in small tiles."""
@@ -232,14 +249,17 @@ class Problem:
     def _pass(self, walk: Walk, batch: int) -> Pass:
         kinds = [self.kinds[name] for name in walk.names]
         s, t = walk_shape(kinds, walk.order, batch, self.rows, self.m)
-        asked = any(kind.reference == "untransformed" for kind in kinds)
+        asking = [kind for kind in kinds if kind.reference == "untransformed"]
+        # Others are compared with moved maps as they come: the first tile of a row has to have one.
+        first = t if any(kind.moves for kind in asking) else self.m
+        among = self.identities and self.identities[0] < first
         return Pass(
             order=walk.order,
             statistics=walk.names,
             samples=s,
             transformations=t,
             columns=self.m if walk.order == "sample" else t,
-            untransformed="beside" if asked and not self.identities else "no",
+            untransformed="beside" if asking and not among else "no",
         )
 
     @cached_property

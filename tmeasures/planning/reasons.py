@@ -60,12 +60,13 @@ def _passes_reason(problem: Problem, walks: Sequence[Pass], first: Sequence[Pass
 def _preludes_reasons(plan: Plan) -> Iterator[str]:
     for number, p in enumerate(plan.passes, 1):
         if p.prelude:
+            names = " and ".join(p.statistics)
             if p.first is None and p.untransformed == "no":
-                yield f"pass {number} finds thresholds, from the whole matrix"
+                yield f"pass {number} comes before, for {names}, and takes the whole matrix"
                 continue
             rows = "all" if p.first is None else f"the first {p.first:,}"
             alone = ", untransformed" if p.untransformed == "alone" else ""
-            yield f"pass {number} is a short one that finds thresholds from {rows} samples{alone}"
+            yield f"pass {number} is a short one of {rows} samples{alone}, for {names}"
 
 
 def _serves(problem: Problem, p: Pass, needs: frozenset[str]) -> bool:
@@ -89,13 +90,13 @@ def _held_reasons(problem: Problem, walks: Sequence[Pass]) -> Iterator[str]:
 
 
 def _left_out(problem: Problem) -> Iterator[str]:
-    for kind in problem.wanted.distances:
-        reasons = {layer.name: kind.applies(layer.dims) for layer in problem.layers}
-        names = [name for name, why in reasons.items() if why is not None]
-        if names:
-            asking = problem.wanted.asking(kind)
-            shown = ", ".join(names[:3] + ["..."] * (len(names) > 3))
-            yield (
-                f"{asking} leaves out {len(names)} of {len(problem.layers)} layers "
-                f"({shown}): {reasons[names[0]]}"
-            )
+    asking: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for measure, left in problem.left_out.items():
+        if left:
+            asking.setdefault((tuple(left), next(iter(left.values()))), []).append(measure)
+    for (names, why), measures in asking.items():
+        shown = ", ".join([*names[:3], *["..."] * (len(names) > 3)])
+        yield (
+            f"{', '.join(measures)} leaves out {len(names)} of {len(problem.layers)} layers "
+            f"({shown}): {why}"
+        )

@@ -41,13 +41,13 @@ def walk_shape(
 ) -> tuple[int, int]:
     """A tile of at most ``batch`` inputs for such statistics, whole blocks and rows if they fit."""
     found = tile_shape(batch, n, m)
+    rows = any(kind.closes_rows for kind in kinds)
     distances = [kind for kind in kinds if isinstance(kind, DistancesKind)]
-    if not distances:
+    if not (rows or distances):
         return found
     # Distances alone may have any number of columns in a tile.
     most = _COLUMNS if len(distances) < len(kinds) else m
-    rows = any("rows" in kind.parts for kind in distances)
-    blocks = [kind.block_rows(n) for kind in distances if "blocks" in kind.parts]
+    blocks = [kind.block_rows(n) for kind in distances if kind.blocks]
     if not any(blocks):
         if m > most and {"moments", "columns"} & {kind.name for kind in kinds}:
             return found

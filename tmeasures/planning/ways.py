@@ -12,6 +12,7 @@ from tmeasures.measures import Measure
 from tmeasures.statistics import KINDS, Columns, Kind, Moments, Order, Rows
 from tmeasures.statistics.base import Prelude
 from tmeasures.statistics.distances import DistancesKind
+from tmeasures.statistics.returned import ReturnedKind, fused
 
 Piece = tuple[Kind, ...]
 """Statistics that one walk keeps together."""
@@ -51,7 +52,9 @@ class Wanted:
         """What measures want."""
         kinds = [kind for measure in measures for kind in measure.kinds]
         distances = _joined([k for k in kinds if isinstance(k, DistancesKind)], errors)
-        others = {kind.name: kind for kind in kinds if not isinstance(kind, DistancesKind)}
+        returned = fused([kind for kind in kinds if isinstance(kind, ReturnedKind)])
+        rest = [kind for kind in kinds if not isinstance(kind, DistancesKind | ReturnedKind)]
+        others = {kind.name: kind for kind in (*rest, *returned)}
         needs = {
             str(measure): measure.needs | (measure.error_needs if errors else frozenset())
             for measure in measures
@@ -76,16 +79,27 @@ class Wanted:
         return ", ".join(name for name, needs in self.needs.items() if kind.provides & needs)
 
     @property
-    def untransformed(self) -> bool:
-        """Whether untransformed inputs are asked for."""
-        kinds = (*self.others, *self.preludes)
-        return any(kind.reference == "untransformed" for kind in kinds)
+    def untransformed(self) -> str:
+        """The measures that ask for untransformed inputs; empty where none does."""
+        kinds = [kind for kind in self.others for kind in (kind, *kind.before)]
+        asking = [self.asking(kind) for kind in kinds if kind.reference == "untransformed"]
+        return ", ".join(dict.fromkeys(filter(None, asking)))
+
+    @property
+    def moves(self) -> bool:
+        """Whether it takes to be known how the transformations act on outputs."""
+        return any(kind.moves for kind in self.others)
+
+    @property
+    def inverts(self) -> bool:
+        """Whether it takes the inverses of the transformations."""
+        return any(kind.inverts for kind in self.others)
 
     @property
     def moments(self) -> frozenset[str]:
         """The quantities that moments, rows or columns give."""
         given = frozenset({"largest"}).union(
-            *(kind.provides for kind in (*self.distances, *self.others))
+            *(kind.provides for kind in (*self.distances, *self.others, *self.preludes))
         )
         return frozenset().union(*self.needs.values()) - given
 

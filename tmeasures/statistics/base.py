@@ -13,6 +13,7 @@ from tmeasures.kernels import Backend, backend
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
+from tmeasures.transformations.actions import Actions
 
 Reference = Literal["untransformed", "transformed"]
 """Inputs that a statistic looks at: the samples as they are, or the matrix."""
@@ -37,11 +38,29 @@ class Kind(Protocol):
     def before(self) -> tuple[Prelude, ...]:
         """Kinds whose quantities a walk before must have given."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether it takes to be known how the transformations act on a layer's outputs."""
+
+    @property
+    def inverts(self) -> bool:
+        """Whether it takes the inverses of the transformations."""
+
+    @property
+    def closes_rows(self) -> bool:
+        """Whether it holds the activations of rows that a tile does not close."""
+
     def state_bytes(self, setup: Setup) -> int:
         """Bytes of state for one layer."""
 
-    def applies(self, dims: tuple[str, ...]) -> str | None:
-        """Why it can not be kept of a layer of such dims; None where it can."""
+    def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
+        """Why it can not be kept of a layer; None where it can.
+
+        Args:
+            dims: Of the layer.
+            actions: How the transformations act on its outputs, or why that is not known; None
+                where no kind asks.
+        """
 
     def __call__(self, setup: Setup) -> Statistic:
         """An empty statistic for one layer."""
@@ -52,6 +71,39 @@ class Prelude(Kind, Protocol):
 
     def rows(self, n: int, m: int) -> int:
         """How many samples it looks at, the first ones."""
+
+
+class ParametricKind:
+    """What a kind with parameters is unless it says otherwise."""
+
+    @property
+    def reference(self) -> Reference:
+        """See `Kind.reference`."""
+        return "transformed"
+
+    @property
+    def before(self) -> tuple[Prelude, ...]:
+        """See `Kind.before`."""
+        return ()
+
+    @property
+    def moves(self) -> bool:
+        """See `Kind.moves`."""
+        return False
+
+    @property
+    def inverts(self) -> bool:
+        """See `Kind.inverts`."""
+        return False
+
+    @property
+    def closes_rows(self) -> bool:
+        """See `Kind.closes_rows`."""
+        return False
+
+    def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
+        """See `Kind.applies`."""
+        return None
 
 
 class Statistic(ABC):
@@ -72,6 +124,9 @@ class Statistic(ABC):
     """The quantities that `finalize` gives; see `tmeasures.statistics`."""
     reference: ClassVar[Reference] = "transformed"
     before: ClassVar[tuple[Prelude, ...]] = ()
+    moves: ClassVar[bool] = False
+    inverts: ClassVar[bool] = False
+    closes_rows: ClassVar[bool] = False
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -88,8 +143,8 @@ class Statistic(ABC):
         """Bytes of state for one layer."""
 
     @staticmethod
-    def applies(dims: tuple[str, ...]) -> str | None:
-        """Why it can not be kept of a layer of such dims; None where it can."""
+    def applies(dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
+        """See `Kind.applies`."""
         return None
 
     def take(self, found: Mapping[str, Tensor]) -> None:
@@ -101,6 +156,13 @@ class Statistic(ABC):
         if self.order is None:
             self.order = MemoryOrder.of(values)
         self._fold(self.order.tile(values), tile.samples, tile.transformations)
+
+    def _untransformed(self, tile: Tile[Tensor]) -> Tensor | None:
+        """The untransformed samples, ``(sample, *unit)``; None where others of a row have them."""
+        if tile.reference is not None:
+            return tile.reference
+        at = self.setup.identity_at(tile.transformations)
+        return None if at < 0 else tile.values[:, at]
 
     @abstractmethod
     def _allocate(self) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
-from tmeasures.statistics.base import Prelude, Reference
+from tmeasures.statistics.base import ParametricKind
 from tmeasures.statistics.pairs import Distances, Pairs
 from tmeasures.statistics.setup import Setup
+from tmeasures.transformations.actions import Actions
 
 
 @dataclass(frozen=True)
-class DistancesKind(Pairs):
+class DistancesKind(Pairs, ParametricKind):
     """Sums of the distances of pairs, by metric and block.
 
     Row i of the seeded order belongs to block ``i // block``, whatever the tiles. The names of the
@@ -32,9 +32,6 @@ class DistancesKind(Pairs):
 
     Kinds of one key differ only in their parts, which one statistic sums in one read.
     """
-
-    reference: ClassVar[Reference] = "transformed"
-    before: ClassVar[tuple[Prelude, ...]] = ()
 
     @property
     def name(self) -> str:
@@ -82,7 +79,12 @@ class DistancesKind(Pairs):
         """Try the metric; see `Metric.check`."""
         self.metric.check()
 
-    def applies(self, dims: tuple[str, ...]) -> str | None:
+    @property
+    def closes_rows(self) -> bool:
+        """See `Kind.closes_rows`."""
+        return self.rows
+
+    def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
         """See `Kind.applies`: feature maps take a dim of channels."""
         if not self.metric.vectors or "channel" in dims:
             return None

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from tmeasures.statistics.base import Prelude, Reference, Statistic
+from tmeasures.statistics.base import ParametricKind, Prelude, Reference, Statistic
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.statistics.setup import Setup
-from tmeasures.statistics.thresholds import CalibrationKind, Rule, identity_at
+from tmeasures.statistics.thresholds import CalibrationKind, Rule
 from tmeasures.tile import Tile
 
 _DEFAULT = Rule()
 
 
 @dataclass(frozen=True)
-class FiringKind:
+class FiringKind(ParametricKind):
     """The kind of statistic that counts what fires."""
 
     rule: Rule = _DEFAULT
-    reference: ClassVar[Reference] = "untransformed"
 
     @property
     def name(self) -> str:
@@ -41,13 +40,14 @@ class FiringKind:
         return len(self.rule.signs)
 
     @property
+    def reference(self) -> Reference:
+        """See `Kind.reference`."""
+        return "untransformed"
+
+    @property
     def before(self) -> tuple[Prelude, ...]:
         """The kind that finds its thresholds; see `Kind.before`."""
         return (CalibrationKind(self.rule),)
-
-    def applies(self, dims: tuple[str, ...]) -> str | None:
-        """See `Kind.applies`."""
-        return None
 
     def state_bytes(self, setup: Setup) -> int:
         """See `Kind.state_bytes`."""
@@ -111,8 +111,10 @@ class Firing(Statistic):
         self, x: Tensor, samples: range, transformations: range, reference: Tensor | None = None
     ) -> None:
         first, m, sign = transformations.start, self.setup.m, self.rule.signs[0]
-        at = identity_at(self.setup, transformations) if reference is None else 0
-        reference = x if reference is None else reference
+        at = 0
+        if reference is None:
+            reference = x
+            at = -1 if self.compared else self.setup.identity_at(transformations)
         same = torch.tensor([j - first for j in self.setup.identities if j in transformations])
         state = self.limits, self.totals, self.open_counts, self.open_fires
         self.backend.firing(x, reference, at, same.long(), sign, *state, first, m)

@@ -8,9 +8,16 @@ from typing import Literal
 
 import torch
 
+from tmeasures.transformations.actions import Actions
+
 Order = Literal["sample", "transformation"]
 
 _CPU = torch.device("cpu")
+
+
+def known(actions: Actions | str | None) -> Actions | None:
+    """The actions, unless there is a reason in their place."""
+    return actions if isinstance(actions, Actions) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +37,7 @@ class Setup:
         identities: Columns of the identity.
         spread: Whether to keep sums of standard deviations too.
         errors: Whether to keep what standard errors take.
+        actions: How the transformations act on the layer's outputs, where that matters.
         kernels: ``"numba"`` or ``"torch"``; None chooses by device.
     """
 
@@ -45,6 +53,7 @@ class Setup:
     identities: tuple[int, ...] = ()
     spread: bool = False
     errors: bool = False
+    actions: Actions | None = None
     kernels: str | None = None
 
     @property
@@ -61,6 +70,11 @@ class Setup:
     def open_columns(self) -> int:
         """Columns that are open at once."""
         return self.m if self.columns is None else self.columns
+
+    def identity_at(self, columns: range) -> int:
+        """Where the first identity is among some columns; -1 if it is not."""
+        at = self.identities[0] if self.identities else -1
+        return at - columns.start if at in columns else -1
 
     @property
     def whole_rows(self) -> bool:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from math import ceil
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
-from tmeasures.statistics.base import Prelude, Reference, Statistic, squares_about_mean
+from tmeasures.statistics.base import (
+    ParametricKind,
+    Reference,
+    Statistic,
+    squares_about_mean,
+)
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
@@ -87,11 +92,10 @@ _DEFAULT = Rule()
 
 
 @dataclass(frozen=True)
-class CalibrationKind:
+class CalibrationKind(ParametricKind):
     """The kind of statistic that finds the thresholds of a rule."""
 
     rule: Rule = _DEFAULT
-    before: ClassVar[tuple[Prelude, ...]] = ()
 
     @property
     def name(self) -> str:
@@ -111,10 +115,6 @@ class CalibrationKind:
     def rows(self, n: int, m: int) -> int:
         """See `Prelude.rows`."""
         return self.rule.rows(n, m)
-
-    def applies(self, dims: tuple[str, ...]) -> str | None:
-        """See `Kind.applies`."""
-        return None
 
     def state_bytes(self, setup: Setup) -> int:
         """See `Kind.state_bytes`."""
@@ -162,10 +162,8 @@ class Calibration(Statistic):
     def _inputs(self, tile: Tile[Tensor]) -> Tensor | None:
         if self.rule.reference == "transformed":
             return tile.values
-        if tile.reference is not None:
-            return tile.reference.unsqueeze(1)
-        at = identity_at(self.setup, tile.transformations)
-        return None if at < 0 else tile.values[:, at : at + 1]
+        found = self._untransformed(tile)
+        return None if found is None else found.unsqueeze(1)
 
     def merge(self, other: Self) -> None:
         """Add other reference inputs."""
@@ -271,9 +269,3 @@ def rows_of(setup: Setup) -> int:
 def _kept(setup: Setup, rule: Rule) -> int:
     n, m = rows_of(setup), setup.m
     return min(rule.firing(n, m) + 1, rule.inputs(n, m))
-
-
-def identity_at(setup: Setup, transformations: range) -> int:
-    """Where the first identity is among a tile's columns; -1 if it is not."""
-    at = setup.identities[0] if setup.identities else -1
-    return at - transformations.start if at in transformations else -1

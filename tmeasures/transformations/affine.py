@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from tmeasures.errors import TransformationError
+from tmeasures.errors import TransformationError, warn
 from tmeasures.transformations.base import (
+    MAP,
     Ids,
     Transformation,
     TransformationSet,
@@ -18,14 +21,15 @@ from tmeasures.transformations.base import (
 )
 from tmeasures.transformations.sampling import (
     SNAP,
+    Cache,
     Fill,
     FillArgument,
-    MapCache,
     Maps,
     Matrices,
     as_fill,
     check_images,
     coordinates,
+    inside,
 )
 
 
@@ -43,6 +47,7 @@ class AffineTransformation(Transformation):
             or ``"wrap"`` (the frame repeats).
         name: Name of the transformation.
         parameters: Numbers by name.
+        inverse_parameters: Those of its inverse.
 
     Attributes:
         matrix: ``(3, 3)`` float64, read-only.
@@ -68,6 +73,8 @@ class AffineTransformation(Transformation):
                [ 0.,  0.,  1.]])
     """
 
+    acts_on: tuple[str, ...] = MAP
+
     def __init__(
         self,
         matrix: ArrayLike,
@@ -75,20 +82,47 @@ class AffineTransformation(Transformation):
         *,
         name: str = "affine",
         parameters: Mapping[str, float] | None = None,
+        inverse_parameters: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(name, parameters)
+        self._inverse_parameters: Mapping[str, float] = dict(inverse_parameters or {})
         self.fill = as_fill(fill)
-        self.matrix: Matrices = np.array(matrix, dtype=np.float64)
-        self.matrix.flags.writeable = False
-        self._back = _inverted(self.matrix, name)
-        self.is_identity = bool(np.abs(self.matrix - np.eye(3)).max() < SNAP)
+        forth = np.array(matrix, dtype=np.float64)
+        self._move(forth, _inverted(forth, name))
+
+    def _move(self, matrix: Matrices, back: Matrices) -> None:
+        """Take a matrix and its inverse; read-only, as copies of this object share them."""
+        matrix.flags.writeable = False
+        self.matrix, self._back = matrix, back
+        self.is_identity = bool(np.abs(matrix - np.eye(3)).max() < SNAP)
 
     def inverse(self) -> AffineTransformation:
         """The transformation of the inverse matrix, with the same fill.
 
         What left the frame does not come back: see `tmeasures.Transformation.valid`.
         """
-        return AffineTransformation(self._back, self.fill, name=f"inverse of {self.name}")
+        other = copy(self)
+        other.name = f"inverse of {self.name}"
+        other.parameters = MappingProxyType(dict(self._inverse_parameters))
+        other._inverse_parameters = self.parameters
+        other._move(self._back, self.matrix)
+        return other
+
+    def acting_on(
+        self, shape: Sequence[int], dims: Sequence[str], item: Sequence[int]
+    ) -> AffineTransformation | None:
+        """The matrix in pixels of a map, about the map's centre; None for other outputs."""
+        axes = len(self.acts_on) - 1
+        if tuple(dims) != self.acts_on or len(item) < axes:
+            return None
+        other = copy(self)
+        other.fill = self.fill if isinstance(self.fill, str) else 0.0
+        scale = np.ones(3)
+        scale[2 - axes : 2] = np.divide(shape[-axes:], item[-axes:])
+        # A ratio first: it is exactly 1 where both axes shrink alike, so a turn stays a turn.
+        ratios = np.divide.outer(scale, scale)
+        other._move(self.matrix * ratios, self._back * ratios)
+        return other
 
     def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
         check_images(batch, self.fill)
@@ -98,16 +132,12 @@ class AffineTransformation(Transformation):
 
     def _carry(self, mask: Tensor) -> Tensor:
         size = (mask.shape[-2], mask.shape[-1])
-        inside = torch.ones_like(mask)
-        if self.fill != "wrap":
-            at = coordinates(torch.from_numpy(self._back)[None], size)[0]
-            last = at.new_tensor(size)[:, None, None] - 1
-            inside = ((at >= -SNAP) & (at <= last + SNAP)).all(0)
+        read = inside(coordinates(torch.tensor(self._back[None]), size), self.fill)[0]
         if mask.all():
-            return inside
+            return read
         fill: Fill = "wrap" if self.fill == "wrap" else 0.0
         maps = Maps.build(self._back[None], fill, size, torch.float64, mask.device)
-        return inside & (maps.apply((~mask)[None].double())[0, 0] < SNAP)
+        return read & (maps.apply((~mask)[None].double())[0, 0] < SNAP)
 
 
 class AffineSet(TransformationSet):
@@ -156,11 +186,19 @@ class AffineSet(TransformationSet):
         self.fill = self._elements[0].fill
         self.matrices: Matrices = np.stack([t.matrix for t in self._elements])
         self._backs: Matrices = np.stack([t._back for t in self._elements])
-        self._cache = MapCache()
+        self._cache: Cache[Maps] = Cache()
 
     def check(self, batch: Tensor) -> None:
-        """Raise unless the items are images that the fill fits."""
+        """Raise unless the items are images that the fill fits; warn of frames that do not turn."""
         self.apply(batch, range(1))
+        height, width = batch.shape[-2:]
+        linear = np.abs(self.matrices[:, :2, :2])
+        turned = np.abs(linear - np.eye(2)[::-1]).max((1, 2)) < SNAP
+        if height != width and turned.any():
+            warn(
+                f"quarter turns of frames of {height} x {width} are about the centre, and what "
+                "leaves the frame is cropped; give square images for turns that lose nothing"
+            )
 
     def _apply(self, batch: Tensor, indices: range, ids: Ids, seed: int) -> Tensor:
         check_images(batch, self.fill)
@@ -189,8 +227,14 @@ class AffineSet(TransformationSet):
 
 def _product(first: AffineTransformation, second: AffineTransformation) -> AffineTransformation:
     name, parameters = joined(first, second)
-    matrix = second.matrix @ first.matrix
-    return AffineTransformation(matrix, first.fill, name=name, parameters=parameters)
+    _, back = joined(second.inverse(), first.inverse())
+    return AffineTransformation(
+        second.matrix @ first.matrix,
+        first.fill,
+        name=name,
+        parameters=parameters,
+        inverse_parameters=back,
+    )
 
 
 def _inverted(matrix: Matrices, name: str) -> Matrices:

@@ -20,6 +20,8 @@ from tmeasures.hints import called
 
 Ids = NDArray[np.int64]
 HALF = (torch.float16, torch.bfloat16)
+MAP = ("channel", "y", "x")
+"""Dims of the outputs that are maps."""
 _SHOWN = 16  # rows of a notebook's table
 
 
@@ -55,6 +57,8 @@ class Transformation(ABC):
         name: As given.
         parameters: As given, read-only.
         is_identity: Whether it returns every batch as it is.
+        acts_on: Dims of the outputs, of any size, on which `acting_on` knows its action; empty
+            where it knows none but those of the inputs' shape.
 
     Example:
         >>> import torch
@@ -68,6 +72,7 @@ class Transformation(ABC):
     """
 
     is_identity: bool = False
+    acts_on: tuple[str, ...] = ()
 
     def __init__(self, name: str, parameters: Mapping[str, float] | None = None) -> None:
         self.name = name
@@ -107,6 +112,55 @@ class Transformation(ABC):
         is known. ``t.inverse().valid(size)`` is the mask of maps that ``t.inverse()`` warped back.
         """
         return self._carry(torch.ones(size, dtype=torch.bool))
+
+    def acting_on(
+        self, shape: Sequence[int], dims: Sequence[str], item: Sequence[int]
+    ) -> Transformation | None:
+        r"""How this transformation of a network's inputs acts on the outputs of one of its layers.
+
+        For a network whose maps follow their input, $A(t(x)) = a(A(x))$ with $a$ the action: a
+        rotation of the image turns the map by the same angle about the map's centre, a shift moves
+        it by as many pixels as the map is smaller. `inverse` of the action takes maps back, `valid`
+        says where they were read inside the map.
+
+        =================  ==========================================================
+        Transformation     Action
+        =================  ==========================================================
+        affine             On ``(channel, y, x)``: $S A S^{-1}$ in pixels of the map,
+                           $S = \mathrm{diag}(h'/h, w'/w, 1)$ from the item's size to
+                           the map's; $A$ itself where they agree. A constant fill
+                           becomes 0, ``"edge"`` and ``"wrap"`` stay.
+        identity           The identity, on outputs of any shape.
+        callable           Itself, on ``(channel, y, x)`` and on outputs of the item's
+                           shape; a random one has no action.
+        ``a * b``          One action, then the other; one of them where the other is
+                           the identity. None if either is.
+        =================  ==========================================================
+
+        The centre of a turn is the centre of the map. A strided layer whose kernel, stride and
+        padding are not symmetric about the frame has the centres of its outputs elsewhere (3 x 3,
+        stride 2, padding 1 on even sizes: half an input pixel off), so that such a layer shows a
+        difference that is its own.
+
+        Args:
+            shape: Of the layer's outputs, without the batch.
+            dims: Their names, such as ``("channel", "y", "x")``.
+            item: Shape of the network's input items.
+
+        Returns:
+            A transformation of outputs ``(batch, *shape)``, with the parameters that it has on
+            inputs; None where the action is not known.
+
+        Example:
+            >>> import torch
+            >>> from tmeasures.transformations import translations
+            >>> shift = translations(offsets=[(4, 0)])[0]
+            >>> shift.acting_on((8, 14, 14), ("channel", "y", "x"), (3, 28, 28)).matrix[:2, 2]
+            array([2., 0.])
+            >>> shift.acting_on((10,), ("unit",), (3, 28, 28)) is None
+            True
+        """
+        return None
 
     def check(self, batch: Tensor) -> None:
         """Raise a `TransformationError` where a few prepared samples show that it is no good."""
@@ -265,6 +319,9 @@ identity 0; fill 0.0>
         """All products: an element of this set, then one of the other."""
         if not isinstance(other, TransformationSet):
             return NotImplemented
+        # Late, as products are sets themselves.
+        from tmeasures.transformations.products import ProductSet
+
         return ProductSet(self, other)
 
     def __len__(self) -> int:
@@ -308,59 +365,6 @@ identity 0; fill 0.0>
         rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in cells)
         table = "".join(f"<tr>{row}</tr>" for row in rows)
         return f"<p>{escape(repr(self))}</p><table>{table}</table>"
-
-
-class ProductTransformation(Transformation):
-    """One transformation, then another.
-
-    ``salt`` is the first one's index: two random factors draw independently of each other.
-    """
-
-    def __init__(self, first: Transformation, second: Transformation, salt: int = 0) -> None:
-        super().__init__(*joined(first, second))
-        self.first, self.second, self._salt = first, second, salt
-        self.is_identity = first.is_identity and second.is_identity
-
-    def inverse(self) -> ProductTransformation:
-        """The inverses in reverse order; each factor needs one."""
-        return ProductTransformation(self.second.inverse(), self.first.inverse())
-
-    def check(self, batch: Tensor) -> None:
-        """Check the first on the batch, the second on its result."""
-        self.first.check(batch)
-        self.second.check(prepare(self.first(batch)))
-
-    def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
-        between = self.first._apply(batch, ids, seed)
-        return self.second._apply(between, ids, draw_seed(seed, self._salt))
-
-    def _carry(self, mask: Tensor) -> Tensor:
-        return self.second._carry(self.first._carry(mask))
-
-
-class ProductSet(TransformationSet):
-    """All products of two sets, applied one after the other."""
-
-    def __init__(self, first: TransformationSet, second: TransformationSet) -> None:
-        products = [ProductTransformation(a, b, i) for i, a in enumerate(first) for b in second]
-        super().__init__(f"{first.name} * {second.name}", products)
-        self._first, self._second = first, second
-
-    def check(self, batch: Tensor) -> None:
-        """Check the first set on the batch, the second on its result."""
-        self._first.check(batch)
-        self._second.check(self._first.apply(batch, range(1))[:, 0])
-
-    def _apply(self, batch: Tensor, indices: range, ids: Ids, seed: int) -> Tensor:
-        width = len(self._second)
-        rows = range(indices.start // width, (indices.stop - 1) // width + 1)
-        between = self._first._apply(batch, rows, ids, seed)
-        outputs = []
-        for k, row in enumerate(rows):
-            start = max(indices.start - row * width, 0)
-            columns = range(start, min(indices.stop - row * width, width))
-            outputs.append(self._second._apply(between[:, k], columns, ids, draw_seed(seed, row)))
-        return torch.cat(outputs, 1)
 
 
 def joined(first: Transformation, second: Transformation) -> tuple[str, dict[str, float]]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from tmeasures.errors import TransformationError
 from tmeasures.hints import called, numbers, reason, shown
 from tmeasures.transformations.base import (
+    MAP,
     Ids,
     Transformation,
     TransformationSet,
@@ -37,6 +38,7 @@ class CallableTransformation(Transformation):
         self, name: str, function: Function, inverse: Function | None, on: On, key: int | None
     ) -> None:
         super().__init__(name)
+        self.acts_on = MAP if key is None else ()
         self._function, self._inverse, self._on, self._key = function, inverse, on, key
 
     def inverse(self) -> Transformation:
@@ -45,6 +47,13 @@ class CallableTransformation(Transformation):
             return super().inverse()
         name = f"inverse of {self.name}"
         return CallableTransformation(name, self._inverse, self._function, self._on, self._key)
+
+    def acting_on(
+        self, shape: Sequence[int], dims: Sequence[str], item: Sequence[int]
+    ) -> Transformation | None:
+        """Itself on maps and on outputs of the item's shape; None if it draws at random."""
+        known = tuple(dims) == MAP or tuple(shape) == tuple(item)
+        return self if known and self._key is None else None
 
     def at(self, index: int) -> Self:
         """The same, drawing as the element of this index does, if it draws at all."""

@@ -1,9 +1,9 @@
-"""Sets of affine transformations: rotations, scalings, translations, flips, the paper's product."""
+"""Sets of affine transformations: rotations, scalings, shears, translations, flips, products."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 
@@ -53,15 +53,21 @@ def rotations(n: int | Sequence[float] = 16, *, fill: FillArgument = 0) -> Affin
     else:
         count = whole("n", n, error=TransformationError)
         angles = [360 * i / count for i in range(count)]
-    return AffineSet(
-        f"rotations({len(angles)})",
-        [
-            AffineTransformation(
-                _rotation(a), fill, name=f"rotation {a:g}°", parameters={"angle": a}
-            )
-            for a in angles
-        ],
-    )
+    named = [(f"rotation {a:g}°", _rotation(a), {"angle": a}, {"angle": 0 - a}) for a in angles]
+    return _set("rotations", named, fill)
+
+
+def _set(
+    name: str,
+    named: Sequence[tuple[str, Matrices, dict[str, float], dict[str, float]]],
+    fill: FillArgument,
+) -> AffineSet:
+    """A set from names, matrices, parameters and those of the inverses."""
+    elements = [
+        AffineTransformation(matrix, fill, name=title, parameters=own, inverse_parameters=back)
+        for title, matrix, own, back in named
+    ]
+    return AffineSet(f"{name}({len(elements)})", elements)
 
 
 def _rotation(angle: float) -> Matrices:
@@ -99,20 +105,160 @@ def scalings(factors: Sequence[float] = FACTORS, *, fill: FillArgument = 0) -> A
                 [0.1875, 0.2500, 0.2500, 0.1875],
                 [0.1875, 0.2500, 0.2500, 0.1875]])
     """
-    scales = numbers("factors", factors, TransformationError)
-    if min(scales) <= 0:
+    named = [
+        (f"scale {s:g}", np.diag([s, s, 1.0]), {"scale": s}, {"scale": 1 / s})
+        for s in _positive(factors)
+    ]
+    return _set("scalings", named, fill)
+
+
+def _positive(factors: Sequence[float]) -> list[float]:
+    values = numbers("factors", factors, TransformationError)
+    if min(values) <= 0:
         raise TransformationError(
-            f"found the factor {min(scales):g}, expected positive ones: use flips() to mirror"
+            f"found the factor {min(values):g}, expected positive ones: use flips() to mirror"
         )
-    return AffineSet(
-        f"scalings({len(scales)})",
-        [
-            AffineTransformation(
-                np.diag([s, s, 1.0]), fill, name=f"scale {s:g}", parameters={"scale": s}
-            )
-            for s in scales
-        ],
-    )
+    return values
+
+
+def zooms(factors: Sequence[float], *, fill: FillArgument = 0) -> AffineSet:
+    r"""Zooms about the centre of the frame, by the factor at which images are read.
+
+    The output pixel $q$ is read at $v q$: $A = \mathrm{diag}(1 / v, 1 / v)$, the inverse of
+    `tmeasures.scalings`. $v = 2$ shows the whole frame, half as large, in the fill; $v = 1/2$ its
+    middle half, twice as large. Inverse: the factor $1 / v$. The identity is the factor 1.
+
+    Args:
+        factors: $v$, positive numbers.
+        fill: Outside the frame: a number, one a channel, ``"edge"`` or ``"wrap"``.
+
+    Raises:
+        TransformationError: No factors, one that is not positive or finite, an unknown fill.
+
+    Source:
+        Bunne et al., "Studying Invariances of Trained Convolutional Neural Networks".
+
+    Example:
+        >>> import torch
+        >>> zooms([0.5, 1, 2])
+        <zooms(3): 3 transformations; zoom 0.5 to 2; identity 1; fill 0.0>
+        >>> images = torch.rand(5, 3, 28, 28)
+        >>> torch.equal(zooms([0.5]).apply(images), scalings([2]).apply(images))
+        True
+    """
+    return _read_at("zooms", "zoom", factors, (1, 1), fill)
+
+
+def horizontal_scalings(factors: Sequence[float], *, fill: FillArgument = 0) -> AffineSet:
+    r"""Images made narrower or wider, by the factor at which columns are read.
+
+    The output pixel $(y, x)$ is read at $(y, v x)$: $A = \mathrm{diag}(1, 1 / v)$ on $(y, x)$ about
+    the centre of the frame. $v = 2$ makes the content half as wide, $v = 1/2$ twice as wide: the
+    inverse of the convention of `tmeasures.scalings`. Inverse: the factor $1 / v$. The identity is
+    the factor 1.
+
+    Args:
+        factors: $v$, positive numbers.
+        fill: Outside the frame: a number, one a channel, ``"edge"`` or ``"wrap"``.
+
+    Raises:
+        TransformationError: No factors, one that is not positive or finite, an unknown fill.
+
+    Source:
+        Bunne et al., "Studying Invariances of Trained Convolutional Neural Networks".
+
+    Example:
+        >>> import torch
+        >>> horizontal_scalings([0.5, 1, 2])
+        <horizontal_scalings(3): 3 transformations; horizontal_scale 0.5 to 2; identity 1; fill 0.0>
+        >>> narrow = horizontal_scalings([2.0], fill="edge")
+        >>> narrow.apply(torch.tensor([[[1.0, 2, 3, 4]]])).flatten()
+        tensor([1.0000, 1.5000, 3.5000, 4.0000])
+    """
+    return _read_at("horizontal_scalings", "horizontal scale", factors, (0, 1), fill)
+
+
+def vertical_scalings(factors: Sequence[float], *, fill: FillArgument = 0) -> AffineSet:
+    r"""Images made lower or higher, by the factor at which rows are read.
+
+    The output pixel $(y, x)$ is read at $(v y, x)$: $A = \mathrm{diag}(1 / v, 1)$ on $(y, x)$ about
+    the centre of the frame. $v = 2$ makes the content half as high, $v = 1/2$ twice as high: the
+    inverse of the convention of `tmeasures.scalings`. Inverse: the factor $1 / v$. The identity is
+    the factor 1.
+
+    Args:
+        factors: $v$, positive numbers.
+        fill: Outside the frame: a number, one a channel, ``"edge"`` or ``"wrap"``.
+
+    Raises:
+        TransformationError: No factors, one that is not positive or finite, an unknown fill.
+
+    Source:
+        Bunne et al., "Studying Invariances of Trained Convolutional Neural Networks".
+
+    Example:
+        >>> import torch
+        >>> vertical_scalings([0.5, 1, 2])
+        <vertical_scalings(3): 3 transformations; vertical_scale 0.5 to 2; identity 1; fill 0.0>
+        >>> low = vertical_scalings([2.0], fill="edge")
+        >>> low.apply(torch.tensor([[[1.0, 2, 3, 4]]]).mT).flatten()
+        tensor([1.0000, 1.5000, 3.5000, 4.0000])
+    """
+    return _read_at("vertical_scalings", "vertical scale", factors, (1, 0), fill)
+
+
+def _read_at(
+    name: str, word: str, factors: Sequence[float], along: tuple[int, int], fill: FillArgument
+) -> AffineSet:
+    """Images read at multiples of y and x, along the axes that are 1."""
+    key = word.replace(" ", "_")
+    named = [
+        (f"{word} {v:g}", np.diag([v ** -along[0], v ** -along[1], 1.0]), {key: v}, {key: 1 / v})
+        for v in _positive(factors)
+    ]
+    return _set(name, named, fill)
+
+
+def shears(
+    amounts: Sequence[float], *, axis: Literal["x", "y"] = "x", fill: FillArgument = 0
+) -> AffineSet:
+    r"""Shears about the centre of the frame, in pixels a pixel.
+
+    Along x, $A = \begin{pmatrix} 1 & 0 \\ k & 1 \end{pmatrix}$ on $(y, x)$: content moves right by
+    $k$ pixels for each pixel that it lies below the centre, and left above it. Along y it moves
+    down by $k$ pixels for each pixel right of the centre. A shear by an angle $a$ has the amount
+    $\tan a$. Inverse: $-k$. The identity is the amount 0.
+
+    Args:
+        amounts: $k$, of any sign.
+        axis: ``"x"`` or ``"y"``, along which content moves.
+        fill: Outside the frame: a number, one a channel, ``"edge"`` or ``"wrap"``.
+
+    Raises:
+        TransformationError: No amounts, one that is not finite, an unknown axis or fill.
+
+    Example:
+        >>> import torch
+        >>> shears([-0.5, 0, 0.5])
+        <shears(3): 3 transformations; shear_x -0.5 to 0.5; identity 1; fill 0.0>
+        >>> shears([1.0]).apply(torch.tensor([[[1.0, 2, 3], [4, 5, 6], [7, 8, 9]]]))[0, 0]
+        tensor([[2., 3., 0.],
+                [4., 5., 6.],
+                [0., 7., 8.]])
+    """
+    if axis not in ("x", "y"):
+        raise TransformationError(f"found axis={axis!r}, expected 'x' or 'y': name one of them")
+    key, (x, y) = f"shear_{axis}", (axis == "x", axis == "y")
+    named = [
+        (
+            f"shear {axis} {k:g}",
+            np.array([[1, k * y, 0], [k * x, 1, 0], [0, 0, 1]]),
+            {key: k},
+            {key: 0 - k},
+        )
+        for k in numbers("amounts", amounts, TransformationError)
+    ]
+    return _set("shears", named, fill)
 
 
 def translations(
@@ -169,18 +315,16 @@ def translations(
     else:
         flat = numbers("offsets", np.ravel(offsets), TransformationError)
         shifts = list(zip(flat[::2], flat[1::2], strict=True))
-    return AffineSet(
-        f"translations({len(shifts)})",
-        [
-            AffineTransformation(
-                np.array([[1, 0, dy], [0, 1, dx], [0, 0, 1]]),
-                fill,
-                name=f"translation ({dy:g}, {dx:g})",
-                parameters={"dy": dy, "dx": dx},
-            )
-            for dy, dx in shifts
-        ],
-    )
+    named = [
+        (
+            f"translation ({dy:g}, {dx:g})",
+            np.array([[1, 0, dy], [0, 1, dx], [0, 0, 1]]),
+            {"dy": dy, "dx": dx},
+            {"dy": 0 - dy, "dx": 0 - dx},
+        )
+        for dy, dx in shifts
+    ]
+    return _set("translations", named, fill)
 
 
 def flips(*, fill: FillArgument = 0) -> AffineSet:
@@ -215,6 +359,7 @@ def flips(*, fill: FillArgument = 0) -> AffineSet:
                 fill,
                 name=name,
                 parameters={"flip_y": y, "flip_x": x},
+                inverse_parameters={"flip_y": y, "flip_x": x},
             )
             for name, (y, x) in named.items()
         ],

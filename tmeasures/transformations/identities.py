@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from tmeasures.transformations.base import Ids, Transformation, TransformationSet
@@ -17,6 +19,10 @@ class Identity(Transformation):
 
     def inverse(self) -> Identity:
         """Itself."""
+        return self
+
+    def acting_on(self, shape: Sequence[int], dims: Sequence[str], item: Sequence[int]) -> Identity:
+        """Itself, on outputs of any shape."""
         return self
 
     def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ SNAP = 1e-9
 """Coordinates this near to a whole pixel, in pixels, are meant to be whole."""
 
 CACHE_BYTES = 256 * 2**20
-"""The most that the grids kept by one set may take; those used longest ago leave first."""
+"""The most that one cache of a set may take: its grids, and the tables of its actions."""
 
 
 def as_fill(fill: FillArgument) -> Fill:
@@ -80,6 +81,13 @@ def coordinates(back: Tensor, size: Size) -> Tensor:
     x = torch.arange(size[1], dtype=back.dtype, device=back.device) - centre[1]
     rows, columns, offset = back[:, :2, :, None, None].unbind(2)
     return rows * y[:, None] + columns * x + (offset + centre[:, None, None])
+
+
+def inside(at: Tensor, fill: Fill) -> Tensor:
+    """Which coordinates lie in the frame, ``(transformation, y, x)``; all where it wraps."""
+    if fill == "wrap":
+        return at.new_ones(len(at), *at.shape[2:], dtype=torch.bool)
+    return ((at >= -SNAP) & (at <= _size(at) - 1 + SNAP)).all(1)
 
 
 def grids(at: Tensor, fill: Fill, dtype: torch.dtype) -> Tensor:
@@ -163,6 +171,29 @@ def copy(images: Tensor, index: Tensor, fill: Fill) -> Tensor:
     return out.view(len(images), count, *images.shape[1:])
 
 
+def taps(at: Tensor, fill: Fill) -> tuple[Tensor, Tensor]:
+    """What bilinear reading adds up: pixels and weights, ``(transformation, 4, y * x)`` each.
+
+    Taps of weight 0 (outside a zero fill, too) are those of the largest weight, or pixel 0.
+    """
+    bounded = _bounded(at, fill)
+    low = bounded.floor()
+    # Axes of both: transformation, the lower and the upper neighbour, y and x, location.
+    places = torch.stack([low, low + 1], 1)
+    weights = torch.stack([low + 1 - bounded, bounded - low], 1)
+    last = _size(at) - 1
+    if fill == "wrap":
+        places = places.remainder(last + 1)
+    elif fill != "edge":
+        weights = weights * ((places >= 0) & (places <= last))
+    index = (places[:, :, None, 0] * at.shape[-1] + places[:, None, :, 1]).long()
+    weight = weights[:, :, None, 0] * weights[:, None, :, 1]
+    index, weight = index.flatten(3).flatten(1, 2), weight.flatten(3).flatten(1, 2)
+    largest, place = weight.max(1, keepdim=True)
+    index = torch.where(weight > 0, index, index.gather(1, place))
+    return index.masked_fill(largest == 0, 0), weight
+
+
 @dataclass(frozen=True, slots=True)
 class Maps:
     """How a run of transformations reads a frame: copied pixels for some, grids for the others.
@@ -206,31 +237,39 @@ class Maps:
         return torch.cat([exact, sampled], 1).index_select(1, self.order)
 
 
-class MapCache:
-    """Maps by key, up to `CACHE_BYTES`; those used longest ago leave first."""
+class _Sized(Protocol):
+    @property
+    def nbytes(self) -> int: ...
+
+
+Kept = TypeVar("Kept", bound=_Sized)
+
+
+class Cache(Generic[Kept]):
+    """What has bytes, by key, up to `CACHE_BYTES`; those used longest ago leave first."""
 
     def __init__(self) -> None:
-        self._maps: OrderedDict[Hashable, Maps] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
         self.nbytes = 0
 
     def __len__(self) -> int:
         """How many are kept."""
-        return len(self._maps)
+        return len(self._kept)
 
-    def get(self, key: Hashable) -> Maps | None:
+    def get(self, key: Hashable) -> Kept | None:
         """What is kept under the key, now the last to leave."""
-        if key in self._maps:
-            self._maps.move_to_end(key)
-        return self._maps.get(key)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
 
-    def put(self, key: Hashable, maps: Maps) -> None:
-        """Keep maps under a new key, unless they alone exceed the limit."""
-        if maps.nbytes > CACHE_BYTES:
+    def put(self, key: Hashable, value: Kept) -> None:
+        """Keep something under a new key, unless it alone exceeds the limit."""
+        if value.nbytes > CACHE_BYTES:
             return
-        self._maps[key] = maps
-        self.nbytes += maps.nbytes
+        self._kept[key] = value
+        self.nbytes += value.nbytes
         while self.nbytes > CACHE_BYTES:
-            self.nbytes -= self._maps.popitem(last=False)[1].nbytes
+            self.nbytes -= self._kept.popitem(last=False)[1].nbytes
 
 
 def warp(images: Tensor, matrices: Tensor, fill: FillArgument = 0) -> Tensor:

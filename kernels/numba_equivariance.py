@@ -1,0 +1,292 @@
+"""Feature maps and their transformations for the CPU: gathered, and reduced in the cache.
+
+Locations are taken by pattern: those where the same maps count follow each other, and only these
+maps are moved, `PIECE` locations at a time, into a scratch that stays in the L1 cache. From there
+come the squares about the mean of each location, and the sums of each pair, four by four maps as in
+`numba_maps`. The norms of a pattern's maps are added up once, and go to its pairs where it ends.
+Parts of a tile have squares of their own, which are added in a fixed order: the number of threads
+changes no bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numba import prange
+from torch import Tensor
+
+from tmeasures.kernels.compile import call, inner, parallel
+from tmeasures.kernels.numba_gather import bring, find_lanes, move, pack, up
+from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE, STEPS, _add_piece
+from tmeasures.kernels.numba_pieces import (
+    PAIR,
+    add_alone,
+    add_gaps,
+    close,
+    collect,
+    finish,
+    join,
+    merge,
+)
+
+# Maps whose pairs are added up at once, and bytes of such maps that a thread brings side by side.
+MAPS = 32
+BROUGHT = 4 * 2**20
+
+# Parts of a tile whose squares are kept apart, where its channels do not make as many.
+PARTS = 16
+
+
+@inner()
+def _scratch(p, q):
+    sides = up(max(p, q), SIDE) // SIDE
+    a, b = np.empty(sides * PIECE * _ROW), np.empty(sides * PIECE * _ROW)
+    sums, norms = np.zeros(sides * sides * _BLOCK), np.zeros((2, sides * _ROW))
+    total = np.empty((p * q + SIDE) * PAIR)
+    return a, b, sums, norms, total, np.empty(PIECE * LANES), np.empty(PIECE * LANES)
+
+
+@inner()
+def _fold(brought, table, other, order, bounds, sizes, flags, state, lanes, scratch, to):
+    """Add the squares of the rows of some lanes, and the sums of their pairs."""
+    same, squares, pairs, last = flags
+    (open_rows, seen), (q, taps) = state, sizes
+    a, b, sums, norms, total, about, about_squares = scratch
+    row, norms_a, norms_b = bounds[0], norms[0], norms[0 if same else 1]
+    for i in range(bounds.size - 1):
+        maps, others = table[3][i], other[3][i]
+        norms[:] = 0
+        for lo in range(bounds[i], bounds[i + 1], PIECE):
+            some = order[lo : min(lo + PIECE, bounds[i + 1])]
+            width = up(some.size, STEPS)
+            if not same:
+                move(brought[1], other, taps, row, others, width, b)
+                add_alone(b, others, width, about, about_squares, norms_b)
+            move(brought[0], table, taps, row, maps, width, a)
+            add_alone(a, maps, width, about, about_squares, norms_a)
+            row += width
+            if pairs:
+                _add_piece(a, a if same else b, maps, others, same, width, sums, None)
+            if squares and open_rows.size:
+                join(a, about, about_squares, maps, some, seen, last, open_rows, lanes)
+            if squares and last:
+                close(about, about_squares, maps, some, to)
+        if pairs:
+            of_a, of_b = table[2][i], other[2][i]
+            collect(sums, norms_a, of_a, maps, norms_b, of_b, others, same, total, q)
+
+
+@inner()
+def _bring_maps(x, starts, used, beside, strides, first, maps, size, to):
+    for j in range(maps):
+        at = (first + j) * strides[2]
+        bring(x, starts, used, beside, at, strides[3], size, to, j * size * LANES, starts.size)
+
+
+@inner()
+def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tasks, parts, found):
+    """Fold some shares of the work: the squares of each part, the distances of each lane."""
+    (first, p, second, q, channels, taps), (same, fold, pairs, last, unit, layer) = sizes, flags
+    (places, squares), size, scratch = parts, order.size, _scratch(p, q)
+    brought = np.empty(p * size * LANES, x.dtype), np.empty((1 - same) * q * size * LANES, x.dtype)
+    starts, to = np.zeros(LANES, np.uint64), np.empty(LANES)
+    for k in range(len(tasks)):
+        deep = tasks[k, 4]
+        for row in range(tasks[k, 2], tasks[k, 3], deep):
+            scratch[4][:] = 0
+            channel, wide, used = 0, 1, 0
+            for part in range(tasks[k, 0], tasks[k, 1]):
+                channel, wide = places[part, 0], places[part, 1]
+                used, beside = (
+                    wide * min(deep, tasks[k, 3] - row),
+                    wide == LANES and strides[0] == 1,
+                )
+                find_lanes(channel, wide, row, used, strides, starts)
+                _bring_maps(x, starts, used, beside, strides, first, p, size, brought[0])
+                if not same:
+                    _bring_maps(x, starts, used, beside, strides, second, q, size, brought[1])
+                _fold(
+                    brought, table, other, order, bounds, (q, taps), (same, fold, pairs, last),
+                    state, (channel, channels, wide, row, used), scratch, squares[part],
+                )  # fmt: skip
+            if pairs:
+                finish(scratch[4], (first, p, second, q), unit, kept, layer, to)
+                for u in range(1 if layer else used):
+                    found[0 if layer else channel + u % wide, row + u // wide] = to[u]
+
+
+@parallel()
+def _returned(
+    x, strides, table, other, order, bounds, sizes, flags, kept, open_rows, seen, tasks, places,
+    parts, workers, found, squares,
+):  # fmt: skip
+    for w in prange(workers):
+        _run(
+            x, strides, table, other, order, bounds, sizes, flags, kept, (open_rows, seen),
+            tasks[len(tasks) * w // workers : len(tasks) * (w + 1) // workers], (places, parts),
+            found,
+        )  # fmt: skip
+    if parts.shape[1]:
+        merge(places, parts, squares)
+
+
+@inner()
+def _carry(x, strides, reference, of_samples, table, mask, sizes, tasks, places, found):
+    """Find the norms of the gaps and of the moved maps, each lane's summed over its maps."""
+    t, size, taps = sizes
+    sides = up(t, SIDE) // SIDE
+    starts, brought = np.zeros(LANES, np.uint64), np.empty(size * LANES, reference.dtype)
+    values, gap = np.zeros(sides * PIECE * _ROW, x.dtype), SIDE * starts.size
+    moved, gaps, norms = np.empty(values.size), np.empty(sides * _ROW), np.empty(sides * _ROW)
+    for k in range(len(tasks)):
+        channel, wide, deep = places[tasks[k, 0], 0], places[tasks[k, 0], 1], tasks[k, 4]
+        for row in range(tasks[k, 2], tasks[k, 3], deep):
+            used = wide * min(deep, tasks[k, 3] - row)
+            beside = wide == LANES and of_samples[0] == 1
+            find_lanes(channel, wide, row, used, of_samples, starts)
+            _bring_maps(reference, starts, used, beside, of_samples, 0, 1, size, brought)
+            beside = wide == LANES and strides[0] == 1
+            find_lanes(channel, wide, row, used, strides, starts)
+            gaps[:] = 0
+            norms[:] = 0
+            for lo in range(0, size, PIECE):
+                width = min(PIECE, size - lo)
+                move(brought, table, taps, lo, t, up(width, STEPS), moved)
+                for j in range(t):
+                    at = j * strides[2] + lo * strides[3]
+                    to = (j // SIDE * PIECE * SIDE + j % SIDE) * LANES
+                    bring(x, starts, used, beside, at, strides[3], width, values, to, gap)
+                add_gaps(values, moved, mask[lo * sides * SIDE :], sides, width, gaps, norms)
+            for u in range(used):
+                c, i = channel + u % wide, row + u // wide
+                for j in range(u, t * LANES, LANES):
+                    found[0, c, i] += np.sqrt(gaps[j])
+                    found[1, c, i] += np.sqrt(norms[j])
+
+
+@parallel()
+def _carried(
+    x, strides, reference, of_samples, table, mask, sizes, tasks, places, workers, found
+):  # fmt: skip
+    for w in prange(workers):
+        some = tasks[len(tasks) * w // workers : len(tasks) * (w + 1) // workers]
+        _carry(x, strides, reference, of_samples, table, mask, sizes, some, places, found)
+
+
+def _patterns(valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Locations in an order that puts those together where the same maps count, and its bounds."""
+    bits = torch.arange(len(valid)).unsqueeze(1)
+    keys, order = (valid.long() << bits).sum(0).sort(stable=True)
+    counts = keys.unique_consecutive(return_counts=True)[1]
+    return order, torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+
+
+def _table(
+    index: Tensor, weight: Tensor, valid: Tensor, order: Tensor, bounds: Tensor, apart: int
+) -> Any:
+    """How to read the maps that count in each pattern, which these are, and how many.
+
+    Fours of maps are filled up with the pattern's first one.
+    """
+    count = torch.nn.functional.pad(valid[:, order[bounds[:-1]]].T.long(), (0, -len(valid) % SIDE))
+    count, members = count.sort(dim=1, descending=True, stable=True)
+    members = torch.where(count > 0, members, members[:, :1])
+    counts = count.sum(1)
+    arrays = [v.numpy() for v in (index, weight, order, bounds, members, counts)]
+    return *pack(*arrays[:5], apart), *arrays[4:]
+
+
+def _tasks(channels: int, s: int, together: bool = False) -> tuple[Tensor, Tensor]:
+    """Shares of the work, and their parts.
+
+    A share: its first part and the one after its last, its samples likewise, and how many of these
+    are side by side. A part: its first channel, how many, and the part that adds up its channels'.
+    """
+    parts = [(c, min(LANES, channels - c)) for c in range(0, channels, LANES)]
+    tasks: list[tuple[int, ...]] = []
+    places: list[tuple[int, ...]] = []
+    for group in [parts] if together else [[part] for part in parts]:
+        deep = 1 if together else LANES // group[0][1]
+        sets, first = -(-s // deep), len(places)
+        cuts = min(sets, -(-PARTS // len(parts)))
+        for k in range(cuts):
+            begin, end = sets * k // cuts * deep, min(s, sets * (k + 1) // cuts * deep)
+            tasks.append((len(places), len(places) + len(group), begin, end, deep))
+            places += [(*part, first + i) for i, part in enumerate(group)]
+    return torch.tensor(tasks), torch.tensor(places)
+
+
+def _flat(x: Tensor) -> tuple[Tensor, Tensor]:
+    """What a tensor spans in memory, and its strides; halves become float32."""
+    if x.dtype in (torch.float16, torch.bfloat16):
+        x = x.float()
+    extent = 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
+    return x.as_strided((extent,), (1,)), torch.tensor(x.stride())
+
+
+def returned(
+    x: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    valid: Tensor,
+    kept: Tensor,
+    unit_norm: bool,
+    squares: Tensor,
+    open_rows: Tensor,
+    seen: Tensor,
+    last: bool,
+    distances: Tensor,
+) -> None:
+    """See `tmeasures.kernels.Backend.returned`."""
+    channels, s, t, size = x.shape
+    flat, strides = _flat(x)
+    deep = BROUGHT // (size * LANES * flat.element_size()) // SIDE * SIDE
+    deep = min(MAPS, max(SIDE, deep), t)
+    if squares.numel() and not len(open_rows) and deep < t:
+        open_rows = squares.new_zeros(s, 2, channels, size)
+    pairs, layer = distances.numel() > 0, distances.numel() == 1 < channels
+    tasks, places = _tasks(channels, s, layer)
+    workers, rows = min(torch.get_num_threads(), len(tasks)), open_rows.view(-1)
+    for first in range(0, t, deep):
+        p, close = min(deep, t - first), last and first + deep >= t
+        of_first = valid[first : first + p]
+        for second in range(first, t, deep) if pairs else (first,):
+            q, same = min(deep, t - second), first == second
+            both = of_first if same else torch.cat([of_first, valid[second : second + q]])
+            order, bounds = _patterns(both)
+            a, b = slice(first, first + p), slice(second, second + q)
+            table = _table(index[a], weight[a], valid[a], order, bounds, size)
+            other = table if same else _table(index[b], weight[b], valid[b], order, bounds, size)
+            fold = squares.numel() > 0 and same
+            parts: Any = np.zeros((len(places), (size + STEPS) * LANES if fold and close else 0))
+            found = torch.zeros(distances.numel(), s, dtype=torch.float64)
+            sizes: Any = first, p, second, q, channels, index.shape[1]
+            flags: Any = same, fold, pairs, close, unit_norm, layer
+            call(
+                _returned, flat, strides, table, other, order, bounds, sizes, flags, kept, rows,
+                seen, tasks, places, parts, workers, found, squares,
+            )  # fmt: skip
+            distances += found.cumsum(1)[:, -1]
+        seen = seen + of_first.sum(0)
+
+
+def carried(
+    x: Tensor, reference: Tensor, index: Tensor, weight: Tensor, valid: Tensor, totals: Tensor
+) -> None:
+    """See `tmeasures.kernels.Backend.carried`."""
+    channels, s, t, size = x.shape
+    tasks, places = _tasks(channels, s)
+    (flat, strides), (samples, of_samples) = _flat(x), _flat(reference.unsqueeze(2))
+    order, bounds = torch.arange(size), torch.tensor([0, size])
+    table = _table(index, weight, torch.ones_like(valid), order, bounds, 0)
+    mask = torch.nn.functional.pad(valid.T, (0, -t % SIDE)).reshape(-1)
+    workers, sizes = min(torch.get_num_threads(), len(tasks)), (t, size, index.shape[1])
+    of_sizes: Any = sizes
+    found = torch.zeros(2, channels, s, dtype=torch.float64)
+    call(
+        _carried, flat, strides, samples, of_samples, table, mask, of_sizes, tasks, places, workers,
+        found,
+    )  # fmt: skip
+    totals += found.cumsum(2)[..., -1]

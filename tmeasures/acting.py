@@ -1,0 +1,84 @@
+"""How transformations act on the outputs of each layer, where measures ask for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from tmeasures import naming
+from tmeasures.capture import Layer
+from tmeasures.errors import ArgumentError
+from tmeasures.hints import called
+from tmeasures.transformations import Transformation, TransformationSet
+from tmeasures.transformations.actions import Actions, Declared
+
+Action = Mapping[str, Callable[[Tensor, Transformation], Tensor]] | None
+
+
+def declared(action: Action) -> Mapping[str, Declared]:
+    """The argument ``action``, or an error that says what it may be."""
+    if action is None:
+        return {}
+    if not isinstance(action, Mapping) or not all(callable(f) for f in action.values()):
+        raise ArgumentError(
+            f"action is {called(action)}; give a mapping from patterns of layers to functions "
+            "f(outputs, transformation)"
+        )
+    return action
+
+
+def actions_of_layers(
+    transformations: TransformationSet,
+    layers: Sequence[Layer],
+    item: Sequence[int],
+    functions: Mapping[str, Declared],
+    device: torch.device,
+) -> dict[str, Actions | str]:
+    """For each layer how the transformations act on its outputs, or why that is not known.
+
+    Args:
+        transformations: The set.
+        layers: The layers measured.
+        item: Shape of the inputs that are transformed.
+        functions: Declared actions by pattern; the first one that matches a layer decides.
+        device: Where the outputs are.
+
+    Raises:
+        ArgumentError: A pattern matches no layer.
+    """
+    for pattern in functions:
+        if not any(naming.matches(pattern, {layer.name}) for layer in layers):
+            raise naming.unmatched("action", pattern, [layer.name for layer in layers])
+    device = torch.device("cpu") if device.type == "mps" else device  # has no float64
+    known: dict[object, Actions | str] = {}
+    found: dict[str, Actions | str] = {}
+    for layer in layers:
+        f = next((f for p, f in functions.items() if naming.matches(p, {layer.name})), None)
+        key = layer.shape, layer.dims, f
+        if key not in known:
+            given = transformations, layer.shape, layer.dims, item
+            why = Actions.why_not(*given)
+            known[key] = Actions(*given, f, device) if f is not None or why is None else why
+        found[layer.name] = known[key]
+    return found
+
+
+def try_actions(actions: Mapping[str, Actions | str], layers: Sequence[Layer], back: bool) -> None:
+    """Try those that are functions on zeros of each layer's shape, before anything runs.
+
+    Args:
+        actions: Of each layer.
+        layers: The layers.
+        back: Whether their inverses are tried too.
+
+    Raises:
+        TransformationError: One changes the shape of outputs.
+    """
+    tried: set[int] = set()
+    for layer in layers:
+        known = actions[layer.name]
+        if isinstance(known, Actions) and id(known) not in tried:
+            tried.add(id(known))
+            known.check(layer.dtype, back)

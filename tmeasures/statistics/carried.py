@@ -1,0 +1,141 @@
+"""Maps of transformed inputs beside moved maps of untransformed ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from tmeasures.statistics.base import ParametricKind, Reference, Statistic
+from tmeasures.statistics.returned import actions_of, of_channels
+from tmeasures.statistics.setup import Setup
+from tmeasures.tile import Tile
+from tmeasures.transformations.actions import Actions
+
+
+@dataclass(frozen=True)
+class CarriedKind(ParametricKind):
+    """The kind of statistic of differences ``A(t_j(x_i)) - t_j(A(x_i))``.
+
+    Quantities, for each channel, summed over samples and transformations: ``carried/differences``,
+    the norms of these, and ``carried/norms``, those of ``t_j(A(x_i))``.
+
+    Attributes:
+        valid_only: Whether only what was read inside the frame counts.
+    """
+
+    valid_only: bool = True
+
+    @property
+    def name(self) -> str:
+        """See `Kind.name`."""
+        return "carried" + ("" if self.valid_only else " (whole frame)")
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """See `Kind.provides`."""
+        return frozenset({f"{self.name}/differences", f"{self.name}/norms"})
+
+    @property
+    def reference(self) -> Reference:
+        """See `Kind.reference`."""
+        return "untransformed"
+
+    @property
+    def moves(self) -> bool:
+        """See `Kind.moves`."""
+        return True
+
+    def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
+        """See `Kind.applies`: it has to be known how transformations act on the outputs."""
+        return actions if isinstance(actions, str) else None
+
+    def state_bytes(self, setup: Setup) -> int:
+        """See `Kind.state_bytes`."""
+        return Carried.state_bytes(setup)
+
+    def __call__(self, setup: Setup) -> Carried:
+        """See `Kind`."""
+        return Carried(setup, self)
+
+
+_USUAL = CarriedKind()
+
+
+class Carried(Statistic):
+    """Norms of differences to moved maps, and of these, summed for each channel.
+
+    Kept beside: the untransformed maps of a tile's samples, which come with the first of their
+    tiles.
+    """
+
+    name = "carried"
+
+    def __init__(self, setup: Setup, kind: CarriedKind = _USUAL) -> None:
+        self.kind, self.actions = kind, actions_of(setup)
+        super().__init__(setup)
+
+    @staticmethod
+    def state_bytes(setup: Setup) -> int:
+        """See `Statistic.state_bytes`."""
+        rows = 0 if setup.whole_rows else setup.tile[0]
+        return 2 * 8 * actions_of(setup).channels + rows * setup.units * setup.kept.itemsize
+
+    def _allocate(self) -> None:
+        rows = 0 if self.setup.whole_rows else self.setup.tile[0]
+        kept, device = self.setup.kept, self.device
+        self.totals = torch.zeros(2, self.actions.channels, dtype=torch.float64, device=device)
+        self.references = torch.zeros(rows, *self.setup.shape, dtype=kept, device=device)
+
+    def update(self, tile: Tile[Tensor]) -> None:
+        """Fold a tile; the first of its rows holds the untransformed samples."""
+        values, block = tile.values.to(self.device), tile.transformations
+        found = self._untransformed(tile)
+        if found is not None and len(self.references):
+            self.references[: len(found)] = found
+        if len(self.references):
+            found = self.references[: len(values)]
+        assert found is not None, "rows without their untransformed samples"
+        self._fold(values, tile.samples, block, found)
+
+    def _fold(
+        self,
+        x: Tensor,
+        samples: range,
+        transformations: range,
+        reference: Tensor | None = None,
+    ) -> None:
+        assert reference is not None
+        actions, table = self.actions, self.actions.forth(transformations)
+        valid = table.valid if self.kind.valid_only else torch.ones_like(table.valid)
+        x, t = actions.maps(x), len(transformations)
+        outputs = reference.unsqueeze(1).expand(-1, t, *reference.shape[1:])
+        moved = actions.moved_forth(outputs, transformations)
+        # Where tables say it all, one call reads the untransformed maps through them.
+        for columns in [slice(0, t)] if moved is outputs else (slice(k, k + 1) for k in range(t)):
+            self.backend.carried(
+                x[:, :, columns],
+                actions.maps(moved[:, columns][:, :1])[:, :, 0],
+                table.index[columns],
+                table.weight[columns],
+                valid[columns],
+                self.totals,
+            )
+        if transformations.stop == self.setup.m:
+            self.n += len(samples)
+
+    def merge(self, other: Self) -> None:
+        """Add other rows of the matrix; both have closed theirs."""
+        self.totals += other.totals
+        self.n += other.n
+
+    def quantities(self) -> dict[str, Tensor]:
+        """See `CarriedKind`, ``(channel,)`` where there are channels."""
+        differences, norms = (of_channels(sums, self.setup) for sums in self.totals.clone())
+        return {f"{self.kind.name}/differences": differences, f"{self.kind.name}/norms": norms}
+
+    def finalize(self) -> dict[str, Tensor]:
+        """See `Statistic.finalize`."""
+        return self.quantities()

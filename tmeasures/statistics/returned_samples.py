@@ -1,0 +1,178 @@
+"""How maps that were moved back vary over samples, for same-equivariance relative to that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from tmeasures.statistics.base import ParametricKind, Statistic
+from tmeasures.statistics.columns import Columns
+from tmeasures.statistics.distances import DistancesKind
+from tmeasures.statistics.metrics import Metric
+from tmeasures.statistics.returned import (
+    LEAST_SHARE,
+    Vectors,
+    actions_of,
+    of_channels,
+    of_layer,
+)
+from tmeasures.statistics.setup import Setup
+from tmeasures.tile import Tile
+from tmeasures.transformations.actions import Actions
+
+
+@dataclass(frozen=True)
+class ReturnedSamplesKind(ParametricKind):
+    """The kind of statistic of the columns of maps that were moved back.
+
+    Quantities, their names starting with the kind's:
+
+    ===========  ===========================================================================
+    ``sum``      without vectors: the squares of each location about their mean over
+                 samples, summed over the transformations under which it is valid; with
+                 vectors: the distances of the pairs of samples inside blocks of 32, summed
+                 over the transformations that count
+    ``columns``  how many transformations these are, for each location, or in all
+    ===========  ===========================================================================
+
+    Attributes:
+        vectors: Of which vectors distances are wanted; None: variances.
+        valid_only: Whether only what was read inside the frame counts.
+    """
+
+    vectors: Vectors | None = None
+    valid_only: bool = True
+
+    @property
+    def name(self) -> str:
+        """See `Kind.name`."""
+        words = ["distances", self.vectors.per] if self.vectors else ["variances"]
+        words += ["raw"] if self.vectors and not self.vectors.unit_norm else []
+        words += [] if self.valid_only else ["whole frame"]
+        return f"returned samples ({', '.join(words)})"
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """See `Kind.provides`."""
+        return frozenset({f"{self.name}/sum", f"{self.name}/columns"})
+
+    @property
+    def moves(self) -> bool:
+        """See `Kind.moves`."""
+        return True
+
+    @property
+    def inverts(self) -> bool:
+        """See `Kind.inverts`."""
+        return True
+
+    @property
+    def pairs(self) -> DistancesKind:
+        """The pairs of samples whose distances are summed."""
+        assert self.vectors is not None
+        metric = Metric.of("euclidean", True, self.vectors.unit_norm)
+        return DistancesKind(metric, parts=frozenset({"blocks"}))
+
+    def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
+        """See `Kind.applies`: it has to be known how transformations act on the outputs."""
+        return actions if isinstance(actions, str) else None
+
+    def inner(self, setup: Setup) -> tuple[Setup, type[Columns] | DistancesKind]:
+        """What is kept of the maps once they are moved back, ``(channel, value)`` each."""
+        actions = actions_of(setup)
+        shape = actions.channels, actions.values
+        if self.vectors and self.vectors.per == "layer":
+            shape = 1, setup.units
+        given = replace(setup, shape=shape, dims=("channel", "value"), actions=None, errors=False)
+        return given, Columns if self.vectors is None else self.pairs
+
+    def state_bytes(self, setup: Setup) -> int:
+        """See `Kind.state_bytes`."""
+        given, kind = self.inner(setup)
+        s, t = setup.tile
+        moved = s * t * setup.units * setup.kept.itemsize
+        return kind.state_bytes(given) + moved + 8 * actions_of(setup).values
+
+    def __call__(self, setup: Setup) -> ReturnedSamples:
+        """See `Kind`."""
+        return ReturnedSamples(setup, self)
+
+
+_USUAL = ReturnedSamplesKind()
+
+
+class ReturnedSamples(Statistic):
+    """Maps moved back as they are, in a statistic of their columns; 0 where they do not count.
+
+    What is 0 for every sample adds nothing to squares about a mean, nor to distances.
+    """
+
+    name = "returned samples"
+
+    def __init__(self, setup: Setup, kind: ReturnedSamplesKind = _USUAL) -> None:
+        self.kind, self.actions = kind, actions_of(setup)
+        super().__init__(setup)
+
+    @staticmethod
+    def state_bytes(setup: Setup) -> int:
+        """See `Statistic.state_bytes`."""
+        return _USUAL.state_bytes(setup)
+
+    def _allocate(self) -> None:
+        setup, kind = self.kind.inner(self.setup)
+        (s, t), device = self.setup.tile, self.device
+        self.inner: Statistic = kind(setup)
+        self.moved = torch.zeros(s, t, *setup.shape, dtype=self.setup.kept, device=device)
+        self.columns = torch.zeros(self.actions.values, dtype=torch.int64, device=device)
+        self.counted = 0
+
+    def update(self, tile: Tile[Tensor]) -> None:
+        """See `Statistic.update`."""
+        values, block = tile.values.to(self.device), tile.transformations
+        actions, table = self.actions, self.actions.back(block)
+        valid = table.valid if self.kind.valid_only else torch.ones_like(table.valid)
+        if self.kind.vectors:
+            enough = valid.sum(1) >= LEAST_SHARE * valid.shape[1]
+            valid = valid & enough.unsqueeze(1)
+            self.counted += int(enough.sum()) * (tile.samples.start == 0)
+        x = actions.maps(actions.moved_back(values, block))
+        moved = self.moved[: len(values), : len(block)]
+        for k, (index, weight) in enumerate(zip(table.index, table.weight, strict=True)):
+            found = (x[:, :, k][..., index.long()].double() * weight).sum(2)
+            found = found.masked_fill(~valid[k], 0)
+            moved[:, k] = found.transpose(0, 1).reshape(moved[:, k].shape)
+        if tile.samples.start == 0:
+            self.columns += valid.sum(0)
+        self.inner.update(tile.holding(moved))
+        if block.stop == self.setup.m:
+            self.n += len(tile.samples)
+
+    def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
+        raise NotImplementedError
+
+    def merge(self, other: Self) -> None:
+        """Add other rows of the matrix."""
+        self.inner.merge(other.inner)
+        if other.n:
+            self.columns, self.counted = other.columns, other.counted
+        self.n += other.n
+
+    def quantities(self) -> dict[str, Tensor]:
+        """See `ReturnedSamplesKind`."""
+        found, name = self.inner.finalize(), self.kind.name
+        if self.kind.vectors is None:
+            columns = self.columns.double().expand(self.actions.channels, -1)
+            both = {"sum": found["columns"], "columns": columns}
+            return {f"{name}/{key}": self.actions.units(value) for key, value in both.items()}
+        sums = found[self.kind.pairs.quantity("blocks")]
+        whole = self.kind.vectors.per == "layer"
+        sums = of_layer(sums) if whole else of_channels(sums, self.setup)
+        columns = torch.tensor(self.counted, dtype=torch.float64)
+        return {f"{name}/sum": sums, f"{name}/columns": columns}
+
+    def finalize(self) -> dict[str, Tensor]:
+        """See `Statistic.finalize`."""
+        return self.quantities()

@@ -1,0 +1,136 @@
+"""Whether the inverses given for callables undo them, tried before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import pi
+
+import torch
+from torch import Tensor
+
+from tmeasures.errors import TransformationError
+from tmeasures.transformations.base import Transformation, TransformationSet, prepare
+from tmeasures.transformations.callables import CallableTransformation
+from tmeasures.transformations.products import ProductTransformation
+
+EXACT = 1e-3
+"""The most by which an inverse that loses nothing misses, relative to the norm of its input."""
+
+LIMIT = 0.25
+"""The most by which an interpolating one may miss on smooth content. Bilinear warps there and back
+miss by 0.01 to 0.2 (rotations, shifts, scales 0.5 to 2; frames of 16 to 224), nearest-neighbour
+ones by 0.1 to 0.23; a rotation by 30 degrees given as its own inverse by 0.4 to 1.4."""
+
+KEPT = 0.02
+"""The most by which a constant may miss where it comes back: 8-bit images miss by 0.004."""
+
+
+def check_inverses(transformations: TransformationSet, batch: Tensor, limit: float = LIMIT) -> None:
+    """Find out on a small batch whether layers' outputs can be taken back.
+
+    Each transformation, and each factor of a product, must act as one that has an inverse
+    (photometric ones act as the identity). The inverses of this library's, and of classes of one's
+    own, are taken as they are. A callable $f$ and the inverse $g$ that was given for it are tried:
+    $|g(f(x)) - x| / |x|$ must be at most 0.001 on the batch. For items with two or more axes, where
+    interpolation blurs and what leaves the frame is lost, it may be more if constants come back at
+    least in part: up to ``limit`` on smooth random content in the range of the batch that fades
+    towards the border, which both leave nearly as it is.
+
+    Args:
+        transformations: The set.
+        batch: ``(sample, *item)``, a few samples.
+        limit: On smooth content.
+
+    Raises:
+        TransformationError: No inverse, or one that fails or does not undo its callable.
+
+    Example:
+        >>> import torch
+        >>> from tmeasures.transformations import transformations
+        >>> batch = torch.rand(2, 1, 8, 8)
+        >>> check_inverses(transformations([lambda x: 2 * x], inverses=[lambda x: x / 2]), batch)
+        >>> check_inverses(transformations([lambda x: 2 * x], inverses=[lambda x: x]), batch)
+        Traceback (most recent call last):
+        tmeasures.errors.TransformationError: 't0' and the inverse given for it change the samples \
+by 100% of the norm, expected at most 0.1%: give a function that undoes it in inverses=
+    """
+    batch = prepare(batch)
+    tried: set[int] = set()
+    for each in transformations:
+        _check(each, lambda: batch, limit, tried)
+
+
+def _check(
+    each: Transformation, given: Callable[[], Tensor], limit: float, tried: set[int]
+) -> None:
+    """Check what was not tried before; a product's second factor on what the first gives."""
+    if isinstance(each, ProductTransformation):
+        first = each.first
+        _check(first, given, limit, tried)
+        _check(each.second, lambda: prepare(first(given())), limit, tried)
+    elif id(each) not in tried:
+        tried.add(id(each))
+        batch = given()
+        item = batch.shape[1:]
+        move = each.acting_on(item, each.acts_on, item) or each
+        inverse = move.inverse()
+        if isinstance(move, CallableTransformation):
+            _try(move, inverse, batch, limit)
+
+
+def _try(move: Transformation, inverse: Transformation, batch: Tensor, limit: float) -> None:
+    inverse.check(prepare(move(batch)))
+    back = inverse(move(batch))
+    if back.shape != batch.shape:
+        raise TransformationError(
+            f"the inverse given for {move.name!r} returns items of shape {tuple(back.shape[1:])}, "
+            f"expected {tuple(batch.shape[1:])}: give a function that undoes it in inverses="
+        )
+    what, most, samples = "the samples", EXACT, batch
+    if spatial := batch.ndim > 2 and batch.is_floating_point():
+        content, constant = _smooth(batch)
+        # A batch of one value does not show where it goes.
+        samples = content if batch.min() == batch.max() else batch
+    error = _error(inverse(move(samples)), samples)
+    if spatial and error > EXACT:
+        kept = ((inverse(move(constant)) - constant) / constant).abs() < KEPT
+        if kept.any():
+            what, most = "smooth content", limit
+            error = _error(inverse(move(content)) * kept, content * kept)
+    if not error <= most:
+        raise TransformationError(
+            f"{move.name!r} and the inverse given for it change {what} by {100 * error:.3g}% of "
+            f"the norm, expected at most {100 * most:g}%: give a function that undoes it in "
+            "inverses="
+        )
+
+
+def _error(back: Tensor, batch: Tensor) -> float:
+    """The norm of what is missed, relative to that of the batch."""
+    here = batch.to(torch.promote_types(batch.dtype, torch.float64))
+    return float((back - here).norm() / here.norm().clamp(min=1e-300))
+
+
+def _smooth(batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Smooth random content, and a constant, of the batch's shape and range.
+
+    Noise blurred by 2 pixels, or a 16th of the frame where that is more, squashed to the range and
+    faded out from the centre of the frame to its border.
+    """
+    axes = range(1, batch.ndim)[-2:]
+    shortest = min(batch.shape[axis] for axis in axes)
+    content = torch.randn(batch.shape, generator=torch.Generator().manual_seed(0)).double()
+    distance = torch.zeros(())
+    for axis in axes:
+        at = torch.arange(batch.shape[axis], dtype=torch.float64)
+        blur = torch.exp(-(((at[:, None] - at) / max(2, shortest / 16)) ** 2) / 2)
+        content = (content.movedim(axis, -1) @ blur).movedim(-1, axis)
+        off = (2 * at + 1) / len(at) - 1
+        distance = distance + (off**2).reshape(-1, *[1] * (batch.ndim - 1 - axis))
+    content = torch.sigmoid(2 * content / content.std())
+    low, high = (float(x) for x in batch.aminmax())
+    low, high = (low, high) if high > low else (0.0, 1.0)
+    fade = torch.cos(pi / 2 * distance.sqrt().clamp(max=1)) ** 2
+    content = (low + (high - low) * content) * fade
+    constant = torch.full_like(batch, max(low, high, key=abs))
+    return content.to(batch), constant
