@@ -21,6 +21,7 @@ ROOMS = [
     ["errors"],
     ["hints"],
     ["tile", "fields", "allocator", "footprint", "budget", "progress"],
+    ["seeding", "moving"],
     ["loading"],
     ["arrays"],
     ["samples"],

@@ -134,6 +134,21 @@ def items(*shapes):
     return [torch.zeros(shape) for shape in shapes]
 
 
+def pictures(mode="L", size=8):
+    return [pytest.importorskip("PIL.Image").new(mode, (size, size))] * 6
+
+
+def of_items(*functions):
+    return tm.transformations(functions, on="item")
+
+
+def augment(*arguments, **named):
+    """Called as those of albumentations are."""
+    if arguments:
+        raise KeyError("You have to pass data to augmentations as named arguments, image=image")
+    return named
+
+
 def blur(x):
     return x
 
@@ -305,8 +320,10 @@ MISTAKES = {
         lambda: plan(samples=["a", "b"])),
     "items of no known type": (SAMPLE, "object", "convert",
         lambda: plan(samples=[object()] * 6)),
-    "images of Pillow": (SAMPLE, "PIL.Image.Image", "ToTensor()",
-        lambda: plan(samples=[pytest.importorskip("PIL.Image").new("L", (8, 8))] * 6)),
+    "images of Pillow with a palette": (SAMPLE, "mode 'P'", "image.convert('RGB')",
+        lambda: plan(samples=pictures("P"))),
+    "images of Pillow of unequal sizes": (SAMPLE, r"samples (0 and 1|1 and 0) have", "resize",
+        lambda: plan(samples=[*pictures(size=7)[:1], *pictures()[:1]])),
     "mappings without a tensor": (SAMPLE, "['text']", "give",
         lambda: plan(samples=[{"text": "a"}] * 6)),
     "a collate function that drops items": (SAMPLE, "(1, 1, 8, 8)", "mend the collate_fn",
@@ -401,6 +418,38 @@ MISTAKES = {
         lambda: tm.transformations([blur], on="image")),
     "fewer names than callables": (TRANSFORM, "1 names for 2", "give as many",
         lambda: tm.transformations([blur, blur], names=["a"])),
+    "a function of images for tensors in memory": (TRANSFORM, "'t1' fails", "give", "a list",
+        lambda: plan(transformations=of_items(blur, lambda image: image.rotate(45)))),
+    "a function of images for other items": (
+        TRANSFORM, r"sample \d, a torch.Tensor float32", "give",
+        lambda: plan(samples=[*IMAGES], transformations=of_items(lambda image: image.rotate(45)))),
+    "albumentations called without its keyword": (TRANSFORM, "fails", "as named arguments", "give",
+        lambda: plan(samples=pictures(), transformations=of_items(augment))),
+    "albumentations without its key": (TRANSFORM, "a dict of image", "f(image=x)['image']",
+        lambda: plan(samples=pictures(), transformations=of_items(lambda x: augment(image=x)))),
+    "an image and its boxes": (TRANSFORM, "'t0' returns a tuple", "return that alone",
+        lambda: plan(samples=pictures(), transformations=of_items(lambda image: (image, [])))),
+    "a mask beside the image": (ARG, "image, mask, of which 2", "input='...'",
+        lambda: plan(samples=[{"image": x, "mask": x} for x in pictures()],
+            transformations=of_items(blur))),
+    "a mistyped key of items": (ARG, "'imag'", "did you mean 'image'",
+        lambda: plan(samples=[{"image": x} for x in pictures()],
+            transformations=of_items(blur), input="imag")),
+    "a key for items that are no mappings": (ARG, r"sample \d is no mapping", "leave it out",
+        lambda: plan(samples=pictures(), transformations=of_items(blur), input="image")),
+    "callables of items that come second": (TRANSFORM, "'blur'", "rotation 90", "put it first",
+        lambda: plan(samples=[*IMAGES], transformations=ANGLES * of_items(blur))),
+    "a random callable of items": (TRANSFORM, "gives two results", "random=True",
+        lambda: plan(samples=[*IMAGES],
+            transformations=of_items(lambda image: image + torch.rand(1)))),
+    "a callable of items in place": (TRANSFORM, "changes its input", "return a new image",
+        lambda: plan(samples=[*IMAGES], transformations=of_items(lambda image: image.mul_(2)))),
+    "images and tensors in one set": (TRANSFORM, "float32", "uint8", "convert",
+        lambda: plan(samples=pictures(), transformations=of_items(blur,
+            lambda image: torch.zeros(1, 8, 8)))),
+    "callables of items in GF": (ARG, "(1, 8, 8)", "(1, 6, 6)", "leave GF out",
+        lambda: plan(samples=pictures(), measures="GF", transformations=of_items(
+            lambda image: image.resize((6, 6))))),
     "the inverse of a callable": (TRANSFORM, "'blur' has no inverse", "inverses=",
         lambda: tm.transformations([blur])[0].inverse()),
     "rotations(0)": (TRANSFORM, "n=0", "give",
@@ -506,6 +555,30 @@ MISTAKES = {
         lambda: ANGLES.apply(IMAGES, range(9))),
     "a set applied with other ids": (TRANSFORM, "(1,)", "leave ids out",
         lambda: ANGLES.apply(IMAGES, ids=[1])),
+    "functions without inverses": (TRANSFORM, "'blur' has no inverse", "inverses=",
+        lambda: plan(transformations=[blur, abs], measures="VSE")),
+    "a product with a function without an inverse": (TRANSFORM, "'blur' has no inverse", "use",
+        lambda: plan(transformations=ANGLES * tm.transformations([blur]), measures="DSE")),
+    "an inverse that is none": (TRANSFORM, "'abs'", "by 100% of the norm", "at most", "give",
+        lambda: plan(measures="VSE", transformations=tm.transformations(
+            [blur, abs], inverses=[blur, lambda x: 2 * x]))),
+    "an action that changes the shape": (
+        TRANSFORM, "rotation 90°", "(4, 6, 6) into (4, 6, 5)", "return as many",
+        lambda: plan(measures="VSE", action={"0": lambda maps, transformation: maps[..., 1:]})),
+    "an action that returns None": (TRANSFORM, "into None", "return as many",
+        lambda: plan(measures="SSE", action={"0": lambda maps, transformation: None})),
+    "an action of maps alone": (ARG, "layer '0'", "(4, 6, 6)", "2 were given", "give",
+        lambda: plan(measures="VSE", action={"0": blur})),
+    "an action that raises": (ARG, "layer '0'", "AttributeError", "action=", "give",
+        lambda: plan(measures="VSE", action={"0": lambda maps, transformation: maps.turned()})),
+    "an action without a layer": (ARG, "function blur", "give a mapping",
+        lambda: plan(measures="VSE", action=blur)),
+    "an action by name": (ARG, "a dict", "give a mapping",
+        lambda: plan(measures="VSE", action={"0": "rotate"})),
+    "an action by number": (ARG, "a dict", "give a mapping",
+        lambda: plan(measures="VSE", action={0: blur})),
+    "an action of no layer": (ARG, "'conv'", "use one",
+        lambda: plan(measures="VSE", action={"conv": blur})),
     "a warp by one matrix": (TRANSFORM, "(3, 3)", "matrix[None]",
         lambda: tm.warp(IMAGES, torch.eye(3))),
     # Measures, layers, memory
@@ -570,6 +643,19 @@ MISTAKES = {
     "maps of a network of vectors": (ARG, "no layer gives ND", "name layers",
         lambda: plan(nn.Linear(5, 3), torch.rand(6, 5), [blur, abs],
                      measures=tm.NormalizedDistance(vectors=True))),
+    "vectors of single units": (ARG, "per='unit'", "give 'channel'",
+        lambda: tm.DistanceSameEquivariance(per="unit")),
+    "same-equivariance under one transformation": (ARG, "there is 1", "give a set",
+        lambda: plan(transformations=None, measures="VSE")),
+    "same-equivariance of a layer without maps": (
+        ARG, "no layer gives VSE", "dims are unit", "name layers", "action=",
+        lambda: plan(measures="VSE", layers="3")),
+    "same-equivariance of averaged maps": (ARG, "no layer gives DSE", "name layers",
+        lambda: plan(measures="DSE", activations="pooled")),
+    "same-equivariance of an iterable data set": (ARG, "a reading of its own", "leave VSE out",
+        lambda: plan(NETWORK, Flow(), measures="VSE")),
+    "same-equivariance of smaller images": (ARG, "(1, 4, 4)", "leave SSE out",
+        lambda: plan(nn.Conv2d(1, 2, 1), transformations=HALVES, measures="SSE")),
     "a block larger than memory": (MEMORY, "no plan fits", "smaller block",
         lambda: plan(measures=tm.SampleDistance(pairs="all"), memory="15KB", batch_size=2)),
     "firing in an iterable data set": (ARG, "a reading of its own", "give a data set",
@@ -732,6 +818,7 @@ def said(kind, make):
     return next(each.message for each in caught if issubclass(each.category, kind))
 
 
+@pytest.mark.filterwarnings("ignore:quarter turns")  # of samples that are no images
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_each_mistake_is_answered_by_one_sentence(mistake):
     kind, *parts, make = MISTAKES[mistake]

@@ -269,13 +269,14 @@ def test_a_threshold_of_all_inputs_and_of_constant_units():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("sign", [1, -1, "best"])
-def test_values_that_differ_by_rounding_are_equal(backend, sign):
+@pytest.mark.parametrize("g", [0.1, 0.24, 0.3])  # within a level, between two, below the first
+def test_values_that_differ_by_rounding_are_equal(backend, sign, g):
     eps, rows = torch.finfo(torch.float32).eps, torch.arange(200.0)
     rounding = 1 + eps * (rows % 5)
     plateau = torch.where(rows < 190, rounding, 3.0)  # 10 of 200 stand out
     mirrored = torch.where(rows < 190, rounding, -3.0)
     cube = torch.stack([plateau, mirrored, rounding], -1).unsqueeze(1).repeat(1, 3, 1)
-    measure = Goodfellow(g=0.1, sign=sign)
+    measure = Goodfellow(g=g, sign=sign)
     found = fields(measure, cube, backend=backend)
     rates = {1: [0.05, 0, 0], -1: [0, 0.05, 0], "best": [0.05, 0.05, 0]}
     np.testing.assert_array_equal(found["GF_rate"].values, rates[sign])
@@ -283,6 +284,18 @@ def test_values_that_differ_by_rounding_are_equal(backend, sign):
     assert_agrees(measure, cube, backend=backend)
     normal = Goodfellow(g=0.1, sign=sign, threshold="normal")
     assert fields(normal, cube, backend=backend)["GF_rate"].values[2] == 0
+
+
+def test_rounding_is_relative_to_the_largest_of_both_signs():
+    plateau = torch.arange(200.0) % 5 / 10
+    plateau[0] = -1e6  # of which 0.1 is less than a rounding
+    cube = plateau.view(200, 1, 1).repeat(1, 3, 1)
+    assert assert_agrees(Goodfellow(g=0.2), cube)["GF_rate"] == 0
+
+
+def test_a_unit_constant_but_for_rounding_fires_on_nothing_where_all_are_to():
+    cube = 1 + torch.finfo(torch.float32).eps * (torch.arange(8.0) % 3).view(8, 1, 1)
+    assert calibrated(FiringKind(Rule(0.99)), cube, (3, 1)).item() == np.inf
 
 
 def test_normal_thresholds_are_mean_and_deviations():

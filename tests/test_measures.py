@@ -224,13 +224,16 @@ def test_fields_say_which_rounding_concerns_them_and_whether_they_stay_float64(
 def test_every_measure_of_the_library_is_found_by_its_short_name():
     assert named() == {
         "ANOVA": tm.Anova,
+        "DSE": tm.DistanceSameEquivariance,
         "GF": tm.Goodfellow,
         "ND": tm.NormalizedDistance,
         "NV": tm.NormalizedVariance,
         "SD": tm.SampleDistance,
+        "SSE": tm.SimpleSameEquivariance,
         "SV": tm.SampleVariance,
         "TD": tm.TransformationDistance,
         "TV": tm.TransformationVariance,
+        "VSE": tm.VarianceSameEquivariance,
     }
 
 

@@ -271,12 +271,13 @@ def test_a_plan_of_all_measures_is_taken_over():
     del arguments["memory"]
     tree = tm.measure(double(), images(70), ROTATIONS, plan=plan, **arguments)
     assert tm.Plan.from_json(tree.attrs["plan"]) == plan
-    few = tm.measure(double(), images(70), ROTATIONS, plan=plan, measures=["ND", "GF"])
+    names = ["ND", "GF", "VSE", "DSE", "SSE"]
+    few = tm.measure(double(), images(70), ROTATIONS, plan=plan, measures=names)
     for name in ("ND", "GF"):
         np.testing.assert_array_equal(few[f"layers/0/{name}"], tree[f"layers/0/{name}"])
     assert "ND_se" not in few["layers/0"]  # which the plan keeps, and this run does not ask for
     with pytest.raises(tm.ArgumentError, match="other identities"):
-        tm.measure(double(), images(70), tm.rotations(13)[1:], plan=plan, measures=["ND", "GF"])
+        tm.measure(double(), images(70), tm.rotations(13)[1:], plan=plan, measures=names)
     without = tm.explain(double(), images(70), ROTATIONS, measures=["TD", "SV"])
     for change in ({"measures": "SD"}, {"measures": "GF"}, {"measures": "TD", "errors": True}):
         with pytest.raises(tm.ArgumentError, match="the plan was made for other"):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tmeasures import naming
 from tmeasures.capture import Layer
-from tmeasures.errors import ArgumentError
-from tmeasures.hints import called
+from tmeasures.errors import ArgumentError, TMeasuresError
+from tmeasures.hints import called, reason
 from tmeasures.transformations import Transformation, TransformationSet
 from tmeasures.transformations.actions import Actions, Declared
 
@@ -21,7 +21,10 @@ def declared(action: Action) -> Mapping[str, Declared]:
     """The argument ``action``, or an error that says what it may be."""
     if action is None:
         return {}
-    if not isinstance(action, Mapping) or not all(callable(f) for f in action.values()):
+    fits = isinstance(action, Mapping) and all(
+        isinstance(pattern, str) and callable(f) for pattern, f in action.items()
+    )
+    if not fits:
         raise ArgumentError(
             f"action is {called(action)}; give a mapping from patterns of layers to functions "
             "f(outputs, transformation)"
@@ -75,10 +78,20 @@ def try_actions(actions: Mapping[str, Actions | str], layers: Sequence[Layer], b
 
     Raises:
         TransformationError: One changes the shape of outputs.
+        ArgumentError: One raises.
     """
     tried: set[int] = set()
     for layer in layers:
         known = actions[layer.name]
         if isinstance(known, Actions) and id(known) not in tried:
             tried.add(id(known))
-            known.check(layer.dtype, back)
+            try:
+                known.check(layer.dtype, back)
+            except TMeasuresError:
+                raise
+            except Exception as error:
+                raise ArgumentError(
+                    f"how outputs of layer {layer.name!r} move fails on shape {layer.shape} "
+                    f"({reason(error)}); give f(outputs, transformation) of a batch of them by "
+                    "action=, or name other layers"
+                ) from error

@@ -126,8 +126,8 @@ def _of_one_unit(measure: Measure, errors: bool) -> dict[str, Field]:
         )
     values = {name: np.ones(1) for name in needs | {"largest"}}
     for kind in kinds:
-        if (signs := getattr(kind, "signs", 1)) > 1:
-            values |= {name: np.ones((signs, 1)) for name in kind.provides}
+        if kind.signs > 1:
+            values |= {name: np.ones((kind.signs, 1)) for name in kind.provides}
     one = Quantities(2, 2, values)
     found = measure.finalize(one) | (measure.standard_errors(one) if errors else {})
     for name, field in found.items():

@@ -152,15 +152,18 @@ class Run:
             measure.conclude(of_layers)
         return outcomes
 
+    @property
+    def _limit(self) -> str:
+        """What state and tile take, of which a plan for less memory takes less."""
+        return size(self.plan.state_bytes + self.plan.tile_bytes)
+
     def _layers(self, p: Pass) -> list[Layer]:
         layers = self.network.layers
         return [layer for layer in layers if p.layers is None or layer.name in p.layers]
 
     def _start(self, p: Pass, n: int | None, found: Found) -> State:
         """Empty statistics for a pass over n samples."""
-        advice = (
-            f"name fewer layers, or give a memory= below {size(self.plan.bytes)} for less state"
-        )
+        advice = f"name fewer layers, or give a memory= below {self._limit} for less state"
         with within_memory(f"the state, {size(self.plan.state_bytes)}", advice):
             state = {layer.name: self._statistics(p, layer, n) for layer in self._layers(p)}
         for name, statistics in state.items():
@@ -194,7 +197,7 @@ class Run:
         """
         n = 0
         state = self._start(p, self.feed.samples.n if p.prelude else feed.samples.n, found)
-        with _memory_of(p, f", a memory= below {size(self.plan.bytes)}"):
+        with _memory_of(p, f", a memory= below {self._limit}"):
             for tile in feed.tiles(p.order, p.samples, p.transformations, p.untransformed):
                 self._fold(tile, p, state)
                 n = max(n, tile.samples.stop)

@@ -71,7 +71,7 @@ class Anova(Measure):
       not rejected, and the unit is no part of k.
     - Needs: at least 2 samples and 2 transformations.
     - Errors: `ArgumentError` for an alpha outside (0, 1) or an unknown correction or sphericity.
-    - Cost: one pass where the state of all sums fits the memory, else two; p-values of a million
+    - Cost: one pass where the state of all sums fits the memory, else several; p-values of a million
       activations take 0.2 s on 2 cores.
     - Source: Quiroga (2020), section 2.3; Greenhouse and Geisser (1959), On methods in the analysis
       of profile data.

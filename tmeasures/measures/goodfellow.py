@@ -38,8 +38,9 @@ class Goodfellow(Measure):
     The quantile, over ``n0`` reference inputs with ``r = ceil(g n0)``, is the middle between the
     r-th and the (r+1)-th largest of ``sign * a``, so that r inputs lie over it where no two are
     equal (over the r-th largest lie r - 1: none at all up to n0 = 100). Values are taken for equal
-    that differ by no more than rounding, ``16 eps max |a|``, which would decide in their place; a
-    unit that is constant in this sense over these inputs never fires.
+    that differ by no more than rounding, ``16 eps max |a|``, which would decide in their place
+    (eps of float32 for half networks, whose values stand on a coarser lattice); a unit that is
+    constant in this sense over these inputs never fires.
 
     - Shape: one number each per activation. Unit: none. The layer's score is the mean GF of the top
       20 % of its units.

@@ -24,7 +24,7 @@ class NormalizedVariance(Measure):
     - Special cases: TV = SV = 0, a dead unit: 1. TV > 0 = SV: infinite. NaN where any activation of
       the unit was NaN or infinite.
     - Needs: at least 2 samples and 2 transformations. Error: `ArgumentError` for an unknown spread.
-    - Cost: one pass where the state of all sums fits the memory, else two.
+    - Cost: one pass where the state of all sums fits the memory, else several.
     - Source: Quiroga (2020), equation 4.
 
     Example:

@@ -28,7 +28,7 @@ class SampleDistance(Measure):
     which is random, whatever the tiles: the mean distance over these pairs, times ``(n - 1) / n``,
     is an unbiased estimate of SD, and SD itself for 32 samples or fewer. At n = 4096 it is expected
     within 0.2 to 0.3 % of all pairs. ``pairs="all"`` is exact, and holds the activations of all
-    samples: layers go in groups, in as many passes as the plan names.
+    samples: layers go in runs, in as many passes as the plan names.
 
     Variable ``SD``, or ``SD_...`` as for `TransformationDistance`; its attributes ``pairs`` and
     ``block`` say which pairs they were.

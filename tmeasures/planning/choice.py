@@ -17,9 +17,10 @@ from tmeasures.statistics import provided
 def choose(problem: Problem) -> Plan:
     """The plan that fits the memory and costs least: the fewest inputs through the network.
 
-    An input costs more in a small tile, twice as much in one of 4: many passes of such are compared
-    with more of larger ones. A walk of a way keeps the same statistics of all layers, and is cut
-    into passes over consecutive layers. Of plans that cost the same, the first of `Wanted.ways`.
+    An input costs more in a small tile, twice as much in one of 2: few passes in small tiles are
+    compared with more in large ones. All walks of a way have one number of inputs in a tile; a walk
+    keeps the same statistics of all layers, and is cut into passes over consecutive layers. Of
+    plans that cost the same, the first of `Wanted.ways`.
 
     Raises:
         MemoryLimitError: Nothing fits; says the least that would.

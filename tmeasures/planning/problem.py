@@ -146,7 +146,8 @@ class Problem:
     def waiting_bytes(self, passes: Sequence[Pass]) -> int:
         """Bytes of what passes have given before it becomes a result: float64, on the host.
 
-        Of all layers where one has more than one pass; else of one after another.
+        Of all layers where one has more than one pass; else of one, as it takes the place of the
+        layer's state.
         """
         each = dict.fromkeys((layer.name for layer in self.layers), 0)
         units = {layer.name: layer.n_units for layer in self.layers}
@@ -198,7 +199,7 @@ class Problem:
             for name, size in self._layer_bytes(p).items():
                 if size > room:
                     return None
-                if size > left:
+                if not runs or size > left:
                     runs.append([])
                     left = room
                 runs[-1].append(name)
@@ -221,7 +222,7 @@ class Problem:
 
     def _slowness(self, p: Pass) -> float:
         found = slowness(p.samples * p.transformations)
-        columns = p.order == "sample" and {Moments.name, Columns.name} & set(p.statistics)
+        columns = {Moments.name, Columns.name} & set(p.statistics)
         return found + (_TOUCHED / p.samples if columns and p.transformations < self.m else 0)
 
     def _preludes(self, batch: int, walks: Sequence[Pass]) -> Iterator[Pass]:
@@ -285,7 +286,7 @@ def _one_reading(way: Way) -> bool:
 
 def _numbers(kind: Kind) -> int:
     """Numbers for each activation, at most, that a kind gives."""
-    return len(kind.provides) * getattr(kind, "signs", 1)
+    return len(kind.provides) * kind.signs
 
 
 def slowness(inputs: int) -> float:

@@ -23,7 +23,7 @@ def reasons(problem: Problem, plan: Plan, first: tuple[Pass, ...]) -> Iterator[s
             served.setdefault(names, []).append(str(number))
         for names, numbers in served.items():
             which = "pass" if len(numbers) == 1 else "passes"
-            yield f"{which} {', '.join(numbers)} for {names}"
+            yield f"{which} {', '.join(numbers)} for {names or 'the status of activations'}"
     yield from _left_out(problem)
     if problem.batch_size is not None:
         yield f"tiles of at most {problem.batch_size} inputs, as asked for"
@@ -64,9 +64,9 @@ def _preludes_reasons(plan: Plan) -> Iterator[str]:
             if p.first is None and p.untransformed == "no":
                 yield f"pass {number} comes before, for {names}, and takes the whole matrix"
                 continue
-            rows = "all" if p.first is None else f"the first {p.first:,}"
+            rows = "all samples" if p.first is None else f"{p.first:,} samples at most"
             alone = ", untransformed" if p.untransformed == "alone" else ""
-            yield f"pass {number} is a short one of {rows} samples{alone}, for {names}"
+            yield f"pass {number} is a short one of {rows}{alone}, for {names}"
 
 
 def _serves(problem: Problem, p: Pass, needs: frozenset[str]) -> bool:

@@ -28,6 +28,8 @@ class Walk:
 
 Way = tuple[Walk, ...]
 
+_PIECES = 6  # can be spread in 203 ways, 7 in 877
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -104,11 +106,12 @@ class Wanted:
         return frozenset().union(*self.needs.values()) - given
 
     def ways(self) -> Iterator[Way]:
-        """Every way of spreading all pieces over walks, those of few walks first.
+        """Every way of spreading the pieces over walks, those of few walks first.
 
-        Each walk of pieces that allow it comes in both orders. What is kept before others goes with
-        the first sample-first walk of those before them, or (in a way that does not name it) in a
-        prelude.
+        A piece is a kind of statistic, or (of more than six) what is alike of several: all
+        distances inside rows, say. Each walk of pieces that allow it comes in both orders. What is
+        kept before others goes with the first of the sample-first walks before theirs, or (in a way
+        that does not name it) in a prelude.
         """
         pieces = self._pieces()
         moments = {(Rows,), (Columns,)} & set(pieces)
@@ -127,17 +130,25 @@ class Wanted:
                 yield tuple(named)
 
     def _pieces(self) -> list[Piece]:
-        """What is kept, in as small pieces as walks may hold."""
-        pieces: list[Piece] = [(kind,) for kind in self._whole()]
-        if self.errors and any(len(kind.parts) == 2 for kind in self.distances):
-            pieces.append(self.distances)
-        else:
-            for part in ("rows", "blocks"):
-                kinds = (kind for kind in self.distances if part in kind.parts)
-                pieces.append(tuple(kind.with_parts(frozenset({part})) for kind in kinds))
+        """What is kept, in pieces: as small as can be, and not too many to try all spreads."""
+        whole, distances = self._whole(), self._parts()
+        rows = [kind for kind in distances if kind.rows]
+        blocks = [kind for kind in distances if not kind.rows]
         early = [kind for kind in self.others if not kind.before]
         late = [kind for kind in self.others if kind.before]
-        return [piece for piece in (*pieces, tuple(early), tuple(late)) if piece]
+        kinds = (*whole, *rows, *blocks, *early, *late)
+        if len(kinds) <= _PIECES:
+            return [(kind,) for kind in kinds]
+        groups: list[Sequence[Kind]] = [*((kind,) for kind in whole), rows, blocks, early, late]
+        return [tuple(group) for group in groups if group]
+
+    def _parts(self) -> list[DistancesKind]:
+        """The distances, apart for rows and blocks; errors take both of a kind together."""
+        found: list[DistancesKind] = []
+        for kind in self.distances:
+            parts = [kind.parts] if self.errors else [frozenset({part}) for part in kind.parts]
+            found += [kind.with_parts(part) for part in parts]
+        return found
 
     def _whole(self) -> tuple[Kind, ...]:
         """What gives all moments."""

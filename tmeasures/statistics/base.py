@@ -39,6 +39,10 @@ class Kind(Protocol):
         """Kinds whose quantities a walk before must have given."""
 
     @property
+    def signs(self) -> int:
+        """How many numbers each of its quantities has for an activation."""
+
+    @property
     def moves(self) -> bool:
         """Whether it takes to be known how the transformations act on a layer's outputs."""
 
@@ -87,6 +91,11 @@ class ParametricKind:
         return ()
 
     @property
+    def signs(self) -> int:
+        """See `Kind.signs`."""
+        return 1
+
+    @property
     def moves(self) -> bool:
         """See `Kind.moves`."""
         return False
@@ -124,6 +133,7 @@ class Statistic(ABC):
     """The quantities that `finalize` gives; see `tmeasures.statistics`."""
     reference: ClassVar[Reference] = "transformed"
     before: ClassVar[tuple[Prelude, ...]] = ()
+    signs: ClassVar[int] = 1
     moves: ClassVar[bool] = False
     inverts: ClassVar[bool] = False
     closes_rows: ClassVar[bool] = False

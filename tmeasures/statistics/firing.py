@@ -36,7 +36,7 @@ class FiringKind(ParametricKind):
 
     @property
     def signs(self) -> int:
-        """How many thresholds each unit has."""
+        """See `Kind.signs`: one for each threshold."""
         return len(self.rule.signs)
 
     @property

@@ -304,12 +304,15 @@ class Floor(Returned):
         self.moved = torch.zeros(
             self.setup.m, *self.setup.shape, dtype=self.setup.kept, device=self.device
         )
+        self.taken: range | None = None
 
     def update(self, tile: Tile[Tensor]) -> None:
         """Fold the untransformed maps among a tile, as far as they are wanted."""
         found = self._untransformed(tile)
-        if found is None:
+        # Rows that have them beside may have an identity among later columns too.
+        if found is None or tile.samples == self.taken:
             return
+        self.taken = tile.samples
         columns = range(self.setup.m)
         for outputs in found[: FLOOR_SAMPLES - self.n].to(self.device):
             for start in columns[::_COLUMNS]:

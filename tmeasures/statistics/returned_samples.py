@@ -127,24 +127,26 @@ class ReturnedSamples(Statistic):
         self.inner: Statistic = kind(setup)
         self.moved = torch.zeros(s, t, *setup.shape, dtype=self.setup.kept, device=device)
         self.columns = torch.zeros(self.actions.values, dtype=torch.int64, device=device)
-        self.counted = 0
+        self.counted, self.first = 0, -1
 
     def update(self, tile: Tile[Tensor]) -> None:
         """See `Statistic.update`."""
         values, block = tile.values.to(self.device), tile.transformations
         actions, table = self.actions, self.actions.back(block)
         valid = table.valid if self.kind.valid_only else torch.ones_like(table.valid)
+        self.first = tile.samples.start if self.first < 0 else self.first
+        is_first = tile.samples.start == self.first
         if self.kind.vectors:
             enough = valid.sum(1) >= LEAST_SHARE * valid.shape[1]
             valid = valid & enough.unsqueeze(1)
-            self.counted += int(enough.sum()) * (tile.samples.start == 0)
+            self.counted += int(enough.sum()) * is_first
         x = actions.maps(actions.moved_back(values, block))
         moved = self.moved[: len(values), : len(block)]
         for k, (index, weight) in enumerate(zip(table.index, table.weight, strict=True)):
             found = (x[:, :, k][..., index.long()].double() * weight).sum(2)
             found = found.masked_fill(~valid[k], 0)
             moved[:, k] = found.transpose(0, 1).reshape(moved[:, k].shape)
-        if tile.samples.start == 0:
+        if is_first:
             self.columns += valid.sum(0)
         self.inner.update(tile.holding(moved))
         if block.stop == self.setup.m:

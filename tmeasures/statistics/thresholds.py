@@ -26,7 +26,8 @@ Sign = Literal[1, -1, "best"]
 MOST = 4096
 """Reference inputs that a quantile is taken from, at most; transformed ones fill whole rows."""
 
-# Activations that differ by less, relative to the largest, are equal but for rounding.
+# Activations that differ by less, relative to the largest, are equal but for rounding: that of the
+# precision they are kept in, for those of a half network stand on a lattice already.
 _ROUNDING = {dtype: 16 * torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
 
 
@@ -106,6 +107,11 @@ class CalibrationKind(ParametricKind):
     def provides(self) -> frozenset[str]:
         """See `Kind.provides`."""
         return frozenset({self.rule.threshold_name})
+
+    @property
+    def signs(self) -> int:
+        """See `Kind.signs`."""
+        return len(self.rule.signs)
 
     @property
     def reference(self) -> Reference:

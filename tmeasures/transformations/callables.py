@@ -31,50 +31,51 @@ On = Literal["batch", "item"]
 class CallableTransformation(Transformation):
     """A callable as a transformation; made by `transformations`.
 
-    ``key`` is its index in the set that it was made for: a slice draws the same numbers.
+    ``key`` is its index in the set that it was made for: a slice draws the same numbers. None where
+    it does not draw.
     """
 
     def __init__(
         self, name: str, function: Function, inverse: Function | None, on: On, key: int | None
     ) -> None:
         super().__init__(name)
-        self.acts_on = MAP if key is None else ()
-        self._function, self._inverse, self._on, self._key = function, inverse, on, key
+        self.acts_on = MAP if key is None and on == "batch" else ()
+        self.function, self._inverse, self.on, self.key = function, inverse, on, key
 
     def inverse(self) -> Transformation:
         """The callable given as its inverse, on batches or items as the callable itself."""
         if self._inverse is None:
             return super().inverse()
         name = f"inverse of {self.name}"
-        return CallableTransformation(name, self._inverse, self._function, self._on, self._key)
+        return CallableTransformation(name, self._inverse, self.function, self.on, self.key)
 
     def acting_on(
         self, shape: Sequence[int], dims: Sequence[str], item: Sequence[int]
     ) -> Transformation | None:
-        """Itself on maps and on outputs of the item's shape; None if it draws at random."""
+        """Itself on maps and on outputs of the item's shape; None if it draws, or is of items."""
         known = tuple(dims) == MAP or tuple(shape) == tuple(item)
-        return self if known and self._key is None else None
+        return self if known and self.key is None and self.on == "batch" else None
 
     def at(self, index: int) -> Self:
         """The same, drawing as the element of this index does, if it draws at all."""
         other = copy(self)
-        other._key = None if self._key is None else index
+        other.key = None if self.key is None else index
         return other
 
     def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
-        if self._key is None:
+        if self.key is None:
             return self._call(batch)
-        with _generators(batch.device) as reseed:
+        with generators(batch.device) as reseed:
             outputs = []
             for row, sample_id in enumerate(ids.tolist()):
-                reseed(draw_seed(seed, sample_id, self._key))
+                reseed(draw_seed(seed, sample_id, self.key))
                 outputs.append(self._call(batch[row : row + 1]))
         return torch.cat(outputs)
 
     def _call(self, batch: Tensor) -> Tensor:
-        if self._on == "item":
-            return torch.stack([self._tensor(self._function(item), batch) for item in batch])
-        output = self._tensor(self._function(batch), batch)
+        if self.on == "item":
+            return torch.stack([self._tensor(self.function(item), batch) for item in batch])
+        output = self._tensor(self.function(batch), batch)
         if output.ndim == 0 or len(output) != len(batch):
             raise TransformationError(
                 f"{self.name!r} turns a batch of {len(batch)} into shape {tuple(output.shape)}, "
@@ -102,10 +103,12 @@ class CallableTransformation(Transformation):
         except TransformationError:
             raise
         except Exception as error:
-            each = "a batch" if self._on == "batch" else "an item of a batch"
+            each, other = "a batch", "one of single items with on='item'"
+            if self.on == "item":
+                each, other = "an item of a batch", "a list or data set of the items that it takes"
             raise TransformationError(
                 f"{self.name!r} fails on {each} {shown(batch)} ({reason(error)}): give a function "
-                "of such a tensor, or one of single items with on='item'"
+                f"of such a tensor, or {other}"
             ) from error
         if batch.is_floating_point() and not first.is_floating_point():
             raise TransformationError(
@@ -117,7 +120,7 @@ class CallableTransformation(Transformation):
                 f"{self.name!r} changes its input in place: return a new tensor instead"
             )
         if not _same(first, self._apply(given, ids, 0)):
-            advice = "pass random=True" if self._key is None else "draw from the global generators"
+            advice = "pass random=True" if self.key is None else "draw from the global generators"
             raise TransformationError(
                 f"{self.name!r} gives two results for one input, expected one: {advice}"
             )
@@ -133,11 +136,29 @@ def transformations(
     parameters: Mapping[str, Sequence[float]] | None = None,
     name: str | None = None,
 ) -> TransformationSet:
-    """A set of any callables, from arrays to arrays or from tensors to tensors.
+    """A set of any callables, of batches on the model's device or of items as they are read.
 
-    Tensors lie on the model's device; uint8 arrives as float32 / 255, float16 and bfloat16 as
-    float32. A callable may return an array, and may change the item's size and shape, as long as
-    all of the set agree. Floating results are cast to the dtype of the input. It must not write to
+    **Of batches**: tensors lie on the model's device; uint8 arrives as float32 / 255, float16 and
+    bfloat16 as float32. Such are those of ``kornia`` and ``torchvision.transforms.v2``.
+
+    **Of items**, with ``on="item"``: the image of each item as the data set gives it, in the
+    loader's workers, before it is collated: an image of Pillow, an array, a tensor. Of items
+    ``(x, y)`` it is x, of mappings the only image, or what ``input=`` names. The result is such an
+    image again, which takes its place. Such are those of ``torchvision.transforms`` and, by their
+    keyword, of ``albumentations``: ``lambda x: augment(image=x)["image"]``. Labels, boxes or masks
+    beside the image are left as they are.
+
+    Images of Pillow become uint8 tensors ``(channel, y, x)`` at last; arrays keep the order of
+    their axes, so that ``(y, x, channel)`` takes a ``preprocess=lambda x: x.permute(0, 3, 1, 2)``.
+    Items are read once for each tile that they are in, rather than once for all; an iterable data
+    set is read once, and its items are transformed in this process. A data set that draws from the
+    global generators finds them seeded by (seed, sample id) for each item. In a product ``a * b``
+    sets of items come first: the rest follows on the device. How layers' outputs follow is not
+    known of them, so that same-equivariance takes an ``action=``. Samples in memory, tensors or
+    arrays, have no loader: an item is then what batches are of, one of these tensors.
+
+    A callable may return an array, and may change the item's size and shape, as long as all of the
+    set agree. Floating results of batches are cast to the dtype of the input. It must not write to
     its input.
 
     Args:
@@ -145,12 +166,12 @@ def transformations(
             are, so that ``[tm.identity()[0], f]`` has an identity; random ones draw by their new
             place.
         on: ``"batch"``: ``f((batch, *item))`` gives ``(batch, *item')``. ``"item"``: ``f(item)``
-            for each item, the results stacked.
+            for each item, as it is read.
         random: Whether the callables draw from the global generators of torch, numpy or Python.
             Each is then called for one sample at a time (also with ``on="batch"``: a batch of one),
             the generators seeded by (seed, sample id, transformation) and put back afterwards: the
-            draws do not depend on the batches, and no random state outside changes. Generators of
-            the callables' own are not seeded.
+            draws do not depend on the batches or workers, and no random state outside changes.
+            Generators of the callables' own are not seeded.
         names: Names, one a callable; None takes those of functions and classes, for a
             ``functools.partial`` with its arguments, and t0, t1, ... for lambdas; a name that
             comes again is counted, ``blur``, ``blur#1``.
@@ -161,8 +182,14 @@ def transformations(
 
     Raises:
         TransformationError: Nothing callable, an empty sequence, or lengths that differ; when
-            checked or applied, a result that is not an array, of another batch size, that differs
-            from call to call (see ``random``), or shapes that differ within the set.
+            checked or applied, a result that is not an array (of items: not one image), of another
+            batch size, that differs from call to call (see ``random``), or shapes that differ
+            within the set; a set of items that comes second in a product.
+
+    Note:
+        Cost: callables of items run once for each sample and transformation (in a product, once for
+        each that differs in a tile), and twice on the first three samples. Workers hold up to two
+        tiles each, and take functions of modules, no lambdas, where they are spawned.
 
     Example:
         >>> import torch
@@ -183,6 +210,17 @@ def transformations(
         >>> noise = transformations([lambda x: x + torch.randn_like(x)] * 4, random=True)
         >>> noise.apply(torch.zeros(2, 8), ids=[7, 3]).shape
         torch.Size([2, 4, 8])
+
+        Images of Pillow with labels, turned as they are read, then shifted on the device:
+
+        >>> import tmeasures as tm
+        >>> from PIL import Image
+        >>> photos = [(Image.new("RGB", (8, 8), (40 * i, 0, 0)), i % 2) for i in range(6)]
+        >>> turns = {f"{angle}°": lambda image, a=angle: image.rotate(a) for angle in (0, 30)}
+        >>> tilted = tm.transformations(turns, on="item") * tm.translations()
+        >>> network = torch.nn.Conv2d(3, 2, 3)
+        >>> tm.measure(network, photos, tilted, measures="NV")["layers/output/NV"].dims
+        ('channel', 'y', 'x')
     """
     if isinstance(callables, Mapping):
         names, callables = list(callables) if names is None else names, list(callables.values())
@@ -253,7 +291,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 @contextmanager
-def _generators(device: torch.device) -> Iterator[Callable[[int], None]]:
+def generators(device: torch.device) -> Iterator[Callable[[int], None]]:
     """A function that seeds the global generators, which are put back at the end."""
     ours = [torch.default_generator]
     if device.type == "cuda":

@@ -25,7 +25,7 @@ class ProductTransformation(Transformation):
 
     def __init__(self, first: Transformation, second: Transformation, salt: int = 0) -> None:
         super().__init__(*joined(first, second))
-        self.first, self.second, self._salt = first, second, salt
+        self.first, self.second, self.salt = first, second, salt
         self.is_identity = first.is_identity and second.is_identity
 
     def inverse(self) -> ProductTransformation:
@@ -51,7 +51,7 @@ class ProductTransformation(Transformation):
 
     def _apply(self, batch: Tensor, ids: Ids, seed: int) -> Tensor:
         between = self.first._apply(batch, ids, seed)
-        return self.second._apply(between, ids, draw_seed(seed, self._salt))
+        return self.second._apply(between, ids, draw_seed(seed, self.salt))
 
     def _carry(self, mask: Tensor) -> Tensor:
         return self.second._carry(self.first._carry(mask))
@@ -63,20 +63,22 @@ class ProductSet(TransformationSet):
     def __init__(self, first: TransformationSet, second: TransformationSet) -> None:
         products = [ProductTransformation(a, b, i) for i, a in enumerate(first) for b in second]
         super().__init__(f"{first.name} * {second.name}", products)
-        self._first, self._second = first, second
+        self.factors = first, second
 
     def check(self, batch: Tensor) -> None:
         """Check the first set on the batch, the second on its result."""
-        self._first.check(batch)
-        self._second.check(self._first.apply(batch, range(1))[:, 0])
+        first, second = self.factors
+        first.check(batch)
+        second.check(first.apply(batch, range(1))[:, 0])
 
     def _apply(self, batch: Tensor, indices: range, ids: Ids, seed: int) -> Tensor:
-        width = len(self._second)
+        first, second = self.factors
+        width = len(second)
         rows = range(indices.start // width, (indices.stop - 1) // width + 1)
-        between = self._first._apply(batch, rows, ids, seed)
+        between = first._apply(batch, rows, ids, seed)
         outputs = []
         for k, row in enumerate(rows):
             start = max(indices.start - row * width, 0)
             columns = range(start, min(indices.stop - row * width, width))
-            outputs.append(self._second._apply(between[:, k], columns, ids, draw_seed(seed, row)))
+            outputs.append(second._apply(between[:, k], columns, ids, draw_seed(seed, row)))
         return torch.cat(outputs, 1)
