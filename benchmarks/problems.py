@@ -77,11 +77,13 @@ def resnet18(shape: tuple[int, ...]) -> nn.Module:
 _CONVOLUTIONS = ("stem.0", "stem.3", "*conv*", "*shortcut*", "fc")
 
 _MOMENTS = ["TV", "SV", "NV", "ANOVA"]
+_OTHERS = ["TD", "SD", "ND", "GF"]
 _SAME = ["VSE", "DSE"]
 
 COSTS: dict[str, dict[str, Any]] = {
     "TV, SV, NV, ANOVA": {"measures": _MOMENTS},
-    **{name: {"measures": name} for name in (*_MOMENTS, "TD", "SD", "ND", "GF")},
+    **{name: {"measures": name} for name in (*_MOMENTS, *_OTHERS)},
+    "all of these": {"measures": [*_MOMENTS, *_OTHERS]},
     "ND of maps": {"measures": tm.NormalizedDistance(vectors=True)},
     "VSE, DSE": {"measures": _SAME},
     "moments, VSE, DSE": {"measures": [*_MOMENTS, *_SAME]},

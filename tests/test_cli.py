@@ -244,6 +244,24 @@ def test_features_take_the_seed_of_the_result(there, monkeypatch):
     assert seen[0]["n_samples"] == 2
 
 
+def test_lines_take_several_measures(there, monkeypatch):
+    seen = []
+    monkeypatch.setattr(tm.plots, "lines", lambda *a, **k: seen.append((a[1], k)) or Figure())
+    line = "tmeasures plot lines tmeasures-demo/plain.nc --out a.png"
+    for more in ("", " --measure 'NV, DSE' --no-floor"):
+        assert run(line + more).exit_code == 0
+    assert [measures for measures, _ in seen] == [["NV"], ["NV", "DSE"]]
+    assert [options["floor"] for _, options in seen] == [True, False]
+
+
+def test_the_heat_map_of_same_equivariance_is_that_without_units(there, monkeypatch):
+    seen = []
+    monkeypatch.setattr(tm.plots, "heatmap", lambda _, measure: seen.append(measure) or Figure())
+    line = f"{MEASURE} --limit 8 --layers conv5 --measures VSE,DSE --out own.nc --heatmap a.png"
+    assert run(line).exit_code == 0
+    assert seen == ["DSE"]
+
+
 def test_layers_lists_what_is_left_out(there):
     (there / "flat.py").write_text(
         "import torch\n\n\ndef network():\n"

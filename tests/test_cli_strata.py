@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tmeasures as tm
-from drawing import each_class
+from drawing import CONV, each_class, make, value
 from tmeasures import cli
 
 RUN = "--model net.py:network --samples x.npz --channels none --transformations rotation:4"
@@ -66,7 +66,7 @@ def test_the_short_table_says_what_it_leaves_out():
     found = tm.summary(tm.open("text.nc"))
     assert float(rows["fc"]["NV_strata"]) == 2.8
     assert float(rows["conv"]["ND"]) == pytest.approx(found["ND_median"][0].item(), rel=1e-3)
-    assert rows["fc"]["ND"] == "NaN"
+    assert rows["fc"]["ND"] == "-"
     assert "; of counts the mean; GF_score: mean of the largest 20 %\n" in text
     *_, alike, left_out = text.splitlines()
     assert alike == "the same in every layer: ND_strata 3"
@@ -75,6 +75,21 @@ def test_the_short_table_says_what_it_leaves_out():
     assert "--stratum" not in plain
     assert "the same" not in plain
     assert "of counts" not in plain
+
+
+def test_pairs_that_are_left_out_are_said():
+    fields = {"NV": value(np.ones((2, 1, 1)))}
+    few, many = (
+        fields | {"DSE": value([0.5, 0.2], dims=("channel",), attributes={"pairs_left_out": count})}
+        for count in (3, 12)
+    )
+    fc = ("unit",), {"NV": value([1.0])}
+    tm.save(make({"a": (CONV, few), "b": (CONV, many), "c": fc}), "dse.nc")
+    *_, last = run("tmeasures show dse.nc").stdout.splitlines()
+    assert last == "pairs of transformations left out of DSE: up to 12 in a layer"
+    assert "up to 3 in" in run("tmeasures show dse.nc --layers a").stdout
+    assert "left out" not in run("tmeasures show dse.nc --layers c").stdout
+    assert table(run("tmeasures show dse.nc").stdout)["c"]["DSE"] == "-"
 
 
 def test_dead_units_are_those_of_the_layer():

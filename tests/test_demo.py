@@ -138,21 +138,24 @@ def test_training_learns():
 def test_files_and_numbers(small):
     report, folder, kept = small
     assert kept, "global random state and threads are as they were"
-    names = ["plain.nc", "augmented.nc", "heatmap.png", "lines.png"]
+    names = ["plain.nc", "augmented.nc", "heatmap.png", "lines.png", "equivariance.png"]
     names += ["plain.pt", "augmented.pt", "digits.npz"]
     assert list(report.files) == [folder / name for name in names]
     assert sorted(folder.iterdir()) == sorted(report.files)
-    for picture in ("heatmap", "lines"):
+    for picture in ("heatmap", "lines", "equivariance"):
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     for name in demo.NETWORKS:
         tree = tm.open(folder / f"{name}.nc")
         assert (tree.attrs["n_samples"], tree.attrs["n_transformations"]) == (40, 16)
         variables = {"TV", "SV", "NV", "ANOVA_F", "TD", "SD", "ND", "GF"}
+        variables |= {"VSE", "VSE_floor", "DSE", "DSE_floor", "SSE", "SSE_relative"}
         assert variables <= set(tree["layers/conv1"].data_vars)
         for layer, median in report.invariance[name].items():
             assert median == pytest.approx(np.median(tree["layers"][layer]["NV"]))
             distance = np.median(tree["layers"][layer]["ND"])
             assert report.distance[name][layer] == pytest.approx(distance)
+            maps = tree["layers"][layer].get("DSE", np.nan)
+            assert report.equivariance[name][layer] == pytest.approx(np.median(maps), nan_ok=True)
             assert report.units[layer] == tree["layers"][layer]["NV"].size
         assert set(report.accuracy[name]) == {"upright", "rotated"}
         assert all(0 <= share <= 1 for share in report.accuracy[name].values())
@@ -175,10 +178,10 @@ def test_printed_report(small):
     report = small[0]
     lines = str(report).splitlines()
     assert lines[-1] == report.sentence
-    for layer in ("conv1", "log_softmax"):
+    pairs = [report.invariance, report.distance, report.equivariance]
+    for layer, there in (("conv1", pairs), ("log_softmax", pairs[:2])):
         row = next(line for line in lines if line.startswith(f"  {layer} "))
-        pairs = (report.invariance, report.distance)
-        values = [f"{found[name][layer]:.3f}" for found in pairs for name in demo.NETWORKS]
+        values = [f"{found[name][layer]:.3f}" for found in there for name in demo.NETWORKS]
         assert row.split() == [layer, str(report.units[layer]), *values]
     assert all(len(line) <= 100 for line in lines[:-1])
 

@@ -387,8 +387,17 @@ def test_measures_of_whole_maps_have_a_cell_per_channel():
     shown = colormaps["viridis"]([0.5, 0.25])[:, :3]
     expected = [shown[0], to_rgb(plots.COLOURS["dead"]), shown[1]]
     np.testing.assert_allclose(colours(figure)[0], expected)
+    assert figure.axes[0].get_ylabel() == "feature maps"
     reduced = plots.heatmap(channels(tree), "ND", limit=1)
     np.testing.assert_array_equal(colours(reduced)[0], colours(figure)[0])
+
+
+def test_a_measure_of_whole_layers_has_one_cell():
+    fields = {"DSE_layer": value(0.5, dims=()), "NV": value(np.ones((3, 1, 2)))}
+    figure = plots.heatmap(make({"a": (CONV, fields)}), "DSE_layer", limit=1)
+    assert columns(figure) == ["a (1)"]
+    np.testing.assert_allclose(colours(figure)[0], [colormaps["viridis"](0.5)[:3]])
+    assert figure.axes[0].get_ylabel() == "one value for each layer"
 
 
 def test_counts_have_a_scale_of_their_own():

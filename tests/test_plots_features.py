@@ -52,6 +52,14 @@ def order(count, seed=3):
     return np.random.default_rng(seed).permutation(12)[:count]
 
 
+def test_one_value_for_the_whole_layer_ranks_nothing(network, tree):
+    whole = tree.copy(deep=True)
+    values = whole["layers/0/NV"].mean().assign_attrs(whole["layers/0/NV"].attrs)
+    whole["layers/0"] = whole["layers/0"].to_dataset().assign(DSE_layer=values)
+    with pytest.raises(ArgumentError, match="DSE_layer has one value for the whole layer"):
+        draw(network, whole, measure="DSE_layer")
+
+
 def test_ranking(network, tree):
     figure = draw(network, tree, n_samples=1, labels=LABELS)
     place = order(1)[0]

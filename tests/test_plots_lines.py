@@ -9,7 +9,7 @@ from drawing import CONV, FACTS, TITLE, assert_readable, columns, each_class, ma
 from tmeasures import plots, views
 from tmeasures.errors import ArgumentError, ResultError
 from tmeasures.fields import DEAD
-from tmeasures.plots.lines import LINES
+from tmeasures.plots.legends import LINES
 from tmeasures.plots.text import fitted, shortened, width_of
 from tmeasures.summaries import summary
 

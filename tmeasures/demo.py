@@ -6,6 +6,7 @@ measuring.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -64,6 +65,8 @@ class Report:
             and ``"rotated"``, of the held-out digits.
         invariance: ``invariance[network][layer]``, the median NV of the layer's units.
         distance: ``distance[network][layer]``, the median ND.
+        equivariance: ``equivariance[network][layer]``, the median DSE of the layer's feature maps;
+            NaN where it has none.
         units: How many units each layer has.
         sentence: What the numbers show.
         files: What was written.
@@ -74,6 +77,7 @@ class Report:
     accuracy: Mapping[str, Mapping[str, float]]
     invariance: Mapping[str, Mapping[str, float]]
     distance: Mapping[str, Mapping[str, float]]
+    equivariance: Mapping[str, Mapping[str, float]]
     units: Mapping[str, int]
     sentence: str
     files: tuple[Path, ...]
@@ -81,7 +85,7 @@ class Report:
     seconds: float
 
     def __str__(self) -> str:
-        """Accuracies, NV and ND by layer, and the sentence."""
+        """Accuracies, NV, ND and DSE by layer, and the sentence."""
         header = "".join(f"{name:>12}" for name in NETWORKS)
         lines = [
             f"SimpleConv on handwritten digits, epochs: {self.epochs}; plain saw them upright, "
@@ -92,12 +96,14 @@ class Report:
         for setting in self.accuracy[NETWORKS[0]]:
             shares = "".join(f"{self.accuracy[name][setting]:>12.1%}" for name in NETWORKS)
             lines.append(f"  {setting:<28}{shares}")
-        pairs = [("NV", self.invariance), ("ND", self.distance)]
-        header = "".join(f"{f'{measure} {name}':>14}" for measure, _ in pairs for name in NETWORKS)
-        lines += ["", f"{f'median, {ANGLES} rotations':<22}{'units':>8}{header}"]
+        pairs = {"NV": self.invariance, "ND": self.distance, "DSE": self.equivariance}
+        lines += ["", " " * 23 + "".join(f"{measure:>24}" for measure in pairs)]
+        header = "".join(f"{name:>12}" for _ in pairs for name in NETWORKS)
+        lines.append(f"{f'median, {ANGLES} rotations':<20}{'units':>7}{header}")
         for layer, count in self.units.items():
-            values = (found[name][layer] for _, found in pairs for name in NETWORKS)
-            lines.append(f"  {layer:<20}{count:>8}{''.join(f'{v:>14.3f}' for v in values)}")
+            values = (found[name][layer] for found in pairs.values() for name in NETWORKS)
+            cells = (f"{'' if math.isnan(value) else f'{value:.3f}':>12}" for value in values)
+            lines.append(f"  {layer:<18}{count:>7}{''.join(cells)}".rstrip())
         return "\n".join([*lines, "", self.sentence])
 
 
@@ -111,10 +117,11 @@ def run(
 ) -> Report:
     """Train SimpleConv on digits twice, without and with rotations, measure both, and compare.
 
-    Writes the results ``plain.nc`` and ``augmented.nc``, the pictures ``heatmap.png`` and
-    ``lines.png`` of both, and, for the command line to measure again, the held-out digits
-    ``digits.npz`` and the weights ``plain.pt`` and ``augmented.pt`` for `network`. The same
-    arguments give the same numbers on the same machine.
+    Writes the results ``plain.nc`` and ``augmented.nc``; pictures of both: ``heatmap.png`` and
+    ``lines.png`` of the NV, and ``equivariance.png`` of the NV beside the DSE and its floor; and,
+    for the command line to measure again, the held-out digits ``digits.npz`` and the weights
+    ``plain.pt`` and ``augmented.pt`` for `network`. The same arguments give the same numbers on the
+    same machine.
 
     Args:
         out: Folder for the files; made where it is missing.
@@ -151,14 +158,16 @@ def run(
         }
         accuracy = {name: accuracies(network, held_out) for name, network in networks.items()}
         trees = compare(networks, held_out, seed=seed, progress=progress)
-    invariance, distance = (
-        {name: medians(tree, measure) for name, tree in trees.items()} for measure in ("NV", "ND")
+    invariance, distance, equivariance = (
+        {name: medians(tree, measure) for name, tree in trees.items()}
+        for measure in ("NV", "ND", "DSE")
     )
     summary = tm.summary(trees[NETWORKS[0]])
     return Report(
         accuracy,
         invariance,
         distance,
+        equivariance,
         dict(zip(summary.layer.values.tolist(), summary.n_units.values.tolist(), strict=True)),
         conclusion(invariance),
         (*write(trees, folder), *keep(networks, held_out, folder)),
@@ -292,15 +301,18 @@ def conclusion(invariance: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def write(trees: Mapping[str, xr.DataTree], folder: Path) -> tuple[Path, ...]:
-    """Save each result, and pictures of the NV of both."""
+    """Save each result, and pictures of the NV of both, and of their DSE."""
     for name, tree in trees.items():
         tm.save(tree, folder / f"{name}.nc")
     first = trees[NETWORKS[0]]
     n, m = first.attrs["n_samples"], first.attrs["n_transformations"]
-    title = f"NV of SimpleConv under {m} rotations of {n} digits"
+    title = f"of SimpleConv under {m} rotations of {n} digits"
     pictures = {
-        "heatmap.png": tm.plots.heatmap(trees, "NV", title=title),
-        "lines.png": tm.plots.lines(trees, "NV", statistic="median", title=title),
+        "heatmap.png": tm.plots.heatmap(trees, "NV", title=f"NV {title}"),
+        "lines.png": tm.plots.lines(trees, "NV", statistic="median", title=f"NV {title}"),
+        "equivariance.png": tm.plots.lines(
+            trees, ["NV", "DSE", "DSE_floor"], statistic="median", title=f"NV and DSE {title}"
+        ),
     }
     for file, figure in pictures.items():
         figure.savefig(folder / file)

@@ -140,4 +140,4 @@ def layers(
 def _mapped(tree: xr.DataTree) -> str:
     """The measure whose heat map says most: one without units, or the first."""
     names = dict.fromkeys(name for data in layers_of(tree).values() for name in measured(data))
-    return next((name for name in ("NV", "ND", "GF") if name in names), next(iter(names)))
+    return next((name for name in ("NV", "ND", "GF", "DSE") if name in names), next(iter(names)))

@@ -49,7 +49,9 @@ Columns = Annotated[int, typer.Option(metavar="N", help="How many transformation
 def lines(
     results: Results,
     out: Out,
-    measure: Measure = "NV",
+    measure: Annotated[
+        str, typer.Option(metavar="NAMES", help="Which measures, of the same units: NV,DSE.")
+    ] = "NV",
     layers: Layers = None,
     statistic: Annotated[
         Statistic,
@@ -62,28 +64,34 @@ def lines(
         Depth, typer.Option(help="Names of layers, or per cent for unlike networks.")
     ] = Depth.layer,
     scale: Scaled = Scale.linear,
+    floor: Annotated[
+        bool, typer.Option("--floor/--no-floor", help="Of measures that have one, dotted.")
+    ] = True,
     dashed: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Results drawn dashed, such as plain.")
     ] = None,
     stratum: Stratum = None,
     title: Title = None,
 ) -> None:
-    r"""A measure against depth: a line for each result.
+    r"""A measure against depth, or several: a line for each result and measure.
 
     Of --measure NV_by_stratum a line for each class.
 
-    Example, with what the demo wrote:
+    Examples, with what the demo wrote:
         tmeasures plot lines tmeasures-demo/plain.nc tmeasures-demo/augmented.nc --dashed plain \
             --statistic median --out lines.png
+        tmeasures plot lines tmeasures-demo/plain.nc tmeasures-demo/augmented.nc \
+            --measure NV,DSE --statistic median --out equivariance.png
     """
     files.picture(out)
     figure = tm.plots.lines(
         opened(results, stratum),
-        measure,
+        listed(measure) or [],
         layers=listed(layers),
         statistic=statistic.value,
         depth=depth.value,
         scale=scale.value,
+        floor=floor,
         dashed=listed(dashed) or (),
         title=title,
     )

@@ -56,19 +56,39 @@ def brief(tree: xr.DataTree, layers: Sequence[str] | None = None) -> str:
 
     Above it what the numbers are, below it what has no column.
     """
-    data = layers_of(tree)
     frame = tm.to_frame(tree, layers=layers, by="layer")
+    chosen = set(frame["layer"])
+    data = {name: each for name, each in layers_of(tree).items() if name in chosen}
     places = list(frame)[: list(frame).index("n_units") + 1]
     dead = {name: int(((each["status"] & DEAD) != 0).sum()) for name, each in data.items()}
     frame["dead"] = frame["layer"].map(dead)
     attributes = {name: each[name].attrs for each in data.values() for name in measured(each)}
     shown, legend, alike = _columns(frame, attributes)
-    table = frame[[*places, *shown]].rename(columns={"n_units": "units"} | shown)
+    table = _with_gaps(frame[[*places, *shown]], data).rename(columns={"n_units": "units"} | shown)
     notes = [f"the same in every layer: {', '.join(alike)}"] if alike else []
+    for name, some in attributes.items():
+        if "pairs_left_out" in some and (most := _most_left_out(data, name)):
+            notes.append(f"pairs of transformations left out of {name}: up to {most} in a layer")
     if any(name.endswith(BY_STRATUM) for name in attributes):
         classes = nearest("", map(str, strata(tree)))
         notes.append(f"not shown: the values of each class; --stratum shows one of {classes}")
     return "\n".join([legend, text(table), *notes])
+
+
+def _with_gaps(table: pd.DataFrame, data: Mapping[str, xr.Dataset]) -> pd.DataFrame:
+    """A dash, in place of NaN, where a layer does not have the measure."""
+    for column in table:
+        measure = str(column).rpartition("_")[0]
+        lacking = {name for name, each in data.items() if measure not in each}
+        if measure and len(lacking) < len(data):
+            there = ~table["layer"].isin(lacking)
+            table = table.assign(**{column: table[column].astype(object).where(there, "-")})
+    return table
+
+
+def _most_left_out(data: Mapping[str, xr.Dataset], measure: str) -> int:
+    having = [each[measure] for each in data.values() if measure in each]
+    return max(int(variable.attrs.get("pairs_left_out", 0)) for variable in having)
 
 
 def _columns(

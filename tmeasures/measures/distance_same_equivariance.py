@@ -42,7 +42,8 @@ class DistanceSameEquivariance(Measure):
     - Shape: one number per channel, or per layer, also where it has no channels; layers on which it
       is not known how the transformations act are left out and listed. Unit: none; the activation's
       for raw vectors.
-    - Undefined: NaN where any activation of the channel, or layer, was NaN or infinite.
+    - Undefined: NaN where all pairs are left out, and where any activation of the channel, or
+      layer, was NaN or infinite.
     - Needs: at least 2 transformations, each with an inverse. Errors: as those of VSE, and
       `ArgumentError` for another ``per``.
     - Cost: one sample-first pass, the same as the other measures', and a short one of 32
@@ -171,7 +172,7 @@ class DistanceSameEquivariance(Measure):
                 if p == q or both[0].mean() >= LEAST_SHARE:
                     pairs += 1
                     total += self._distance(v[:, p], v[:, q], both).mean(0)
-        return total / pairs
+        return total / (pairs if pairs > m else np.nan)
 
     def _between_samples(self, v: np.ndarray, valid: np.ndarray) -> np.ndarray:
         n, block = len(v), self._samples.pairs.block or len(v)

@@ -8,6 +8,7 @@ from tmeasures.budget import size
 from tmeasures.plan import Pass, Plan
 from tmeasures.planning.problem import Problem
 from tmeasures.statistics.distances import DistancesKind
+from tmeasures.statistics.returned import ReturnedKind
 
 
 def reasons(problem: Problem, plan: Plan, first: tuple[Pass, ...]) -> Iterator[str]:
@@ -80,7 +81,7 @@ def _serves(problem: Problem, p: Pass, needs: frozenset[str]) -> bool:
 def _held_reasons(problem: Problem, walks: Sequence[Pass]) -> Iterator[str]:
     for p in walks:
         for kind in (problem.kinds[name] for name in p.statistics):
-            if not isinstance(kind, DistancesKind):
+            if not isinstance(kind, DistancesKind | ReturnedKind):
                 continue
             if rows := kind.held_rows(problem.setup(p, problem.layers[0])):
                 yield (

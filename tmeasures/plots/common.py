@@ -140,9 +140,14 @@ def require_one_value_per_unit(data: xr.Dataset, measure: str) -> None:
 
 def label(attributes: Mapping[str, Any]) -> str:
     """A variable in words, with its units."""
-    units = "dimensionless" if attributes["units"] == "1" else attributes["units"]
-    units = re.sub("(?<=[a-z])[2-9]", lambda power: "⁰¹²³⁴⁵⁶⁷⁸⁹"[int(power[0])], units)
-    return f"{attributes['long_name']} ({units})"
+    return f"{attributes['long_name']} ({spelled(attributes['units'])})"
+
+
+def spelled(units: str) -> str:
+    """Units as an axis says them."""
+    if units == "1":
+        return "dimensionless"
+    return re.sub("(?<=[a-z])[2-9]", lambda power: "⁰¹²³⁴⁵⁶⁷⁸⁹"[int(power[0])], units)
 
 
 def _facts(tree: xr.DataTree) -> dict[str, str]:

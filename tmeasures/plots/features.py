@@ -191,6 +191,11 @@ def _rank(tree: xr.DataTree, layer: str, measure: str, most: int) -> _Ranking:
             f"layer {layer!r} has the dims {', '.join(map(str, data['status'].dims))} and so no "
             f"maps: {_ADVICE}"
         )
+    if values.dims != ("channel",):
+        raise ArgumentError(
+            f"{measure} has one value for the whole layer, by which its maps cannot be ranked: "
+            f"name a measure that has one for each, such as NV"
+        )
     numbers = values.to_numpy().astype(np.float64)
     dead = (status.to_numpy() & DEAD) != 0
     unknown = np.isnan(numbers) & ~dead

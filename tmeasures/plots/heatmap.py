@@ -30,6 +30,7 @@ from tmeasures.plots.text import fitted, shortened, width_of
 from tmeasures.summaries import choose, layers_of
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -75,9 +76,10 @@ def heatmap(
     """A column for each layer, a cell for each activation.
 
     Maps are averaged over space as `tmeasures.channels` does (``"mean"``), so a convolution has one
-    cell per channel, also of a measure of whole maps. All columns are as wide and as high: the
-    cells of a small layer are taller. The first unit is at the top, or with ``sort=True`` the least
-    invariant. The number in brackets is that of the layer's cells.
+    cell per channel, also of a measure of whole maps; of a measure of whole layers it has one cell.
+    All columns are as wide and as high: the cells of a small layer are taller. The first unit is at
+    the top, or with ``sort=True`` the least invariant. The number in brackets is that of the
+    layer's cells.
 
     Colours show finite values from the lower end (0, or the least value if that is negative; on a
     logarithmic scale the 1 % quantile of the positive ones, lower ones looking like it) up to
@@ -90,7 +92,7 @@ def heatmap(
     Args:
         trees: A result, a mapping ``{name: result}``, or several results, which are then named
             after their networks.
-        measure: Name of a variable with one value per unit.
+        measure: Name of a variable with one value per unit, feature map or layer.
         layers: Patterns of names of layers (``"conv*"``); None: every layer that has the measure.
         scale: ``"linear"`` or ``"log"``.
         limit: Upper end of the colours, or both ends. None: the upper quartile plus three
@@ -141,7 +143,8 @@ def heatmap(
     colours = make_scale(both_ends(cells, attributes, scale, limit), scale)
 
     figure = Picture(dpi=120, layout="constrained")
-    axes = _arrange(figure, panels, bottom if sort else "")
+    rows = f"cells by value, {bottom} at the bottom" if sort else _rows(chosen, measure)
+    axes = _arrange(figure, panels, rows, sort)
     for panel, panel_axes in zip(panels, axes, strict=True):
         _draw(panel_axes, panel, colours, bottom if sort else "")
     colour_bar(figure, axes, cells, colours, attributes)
@@ -195,7 +198,17 @@ def common_limit(
     return both_ends(cells, chosen[0][measure].attrs, scale, None)
 
 
-def _arrange(figure: Figure, panels: Sequence[_Panel], bottom: str) -> list[Axes]:
+def _rows(chosen: Mapping[str, Mapping[str, xr.Dataset]], measure: str) -> str:
+    """What the cells of a column are, from the top."""
+    layers = [data for datasets in chosen.values() for data in datasets.values()]
+    if all(data[measure].ndim == 0 for data in layers):
+        return "one value for each layer"
+    if all(data[measure].ndim < data["status"].ndim for data in layers):
+        return "feature maps"
+    return "units, maps averaged over space"
+
+
+def _arrange(figure: Figure, panels: Sequence[_Panel], rows: str, shares: bool) -> list[Axes]:
     """Axes for each panel, with what is written around them, in a figure of the size they need."""
     labels = [panel.labels for panel in panels]
     names = [max(width_of(name, _NAME) for name in group) for group in labels]
@@ -222,12 +235,9 @@ def _arrange(figure: Figure, panels: Sequence[_Panel], bottom: str) -> list[Axes
         style: dict[str, Any] = {"rotation": 90, "fontsize": _NAME, "parse_math": False}
         panel_axes.set_xticks(range(len(group)), group, **style)
         panel_axes.set_xlabel("layer (cells)", fontsize=9)
-    rows = (
-        f"cells by value, {bottom} at the bottom" if bottom else "units, maps averaged over space"
-    )
     for panel_axes in with_rows:
         panel_axes.set_ylabel(fitted(rows, height, 9), fontsize=9)
-        if bottom:
+        if shares:
             panel_axes.set_yticks([1, 0.5, 0], ["0 %", "50 %", "100 %"], fontsize=8)
     return axes
 

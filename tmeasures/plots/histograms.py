@@ -114,7 +114,8 @@ def _note(cells: Cells, low: float, high: float) -> str:
     kinds["above"] = kinds.pop("outlier")
     kinds["below"] = int((cells.alive < low).sum())
     left_out = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
-    return f"{cells.values.size:,} units" + (f": {left_out}" if left_out else "")
+    count = cells.values.size
+    return f"{count:,} unit{'s' * (count != 1)}" + (f": {left_out}" if left_out else "")
 
 
 def _name(axes: Axes, layer: str, note: str, width: float) -> None:

@@ -49,7 +49,8 @@ class ReturnedKind(ParametricKind):
                                              over the transformations under which it is valid;
                                              NaN where these are fewer than two
     ``returned distances/sum``               summed over rows, the mean distance of the pairs
-                                             ``(p, q)`` that count, ``p = q`` among them
+                                             ``(p, q)`` that count, ``p = q`` among them; NaN
+                                             where no others do
     ``returned distances/left_out``          the pairs ``p < q`` that do not count
     =======================================  ===================================================
 
@@ -137,6 +138,10 @@ class ReturnedKind(ParametricKind):
     def closes_rows(self) -> bool:
         """See `Kind.closes_rows`."""
         return self.vectors is not None and not self.floor
+
+    def held_rows(self, setup: Setup) -> int:
+        """Rows whose activations are held, as tiles do not close them; 0: none."""
+        return setup.tile[0] if self.closes_rows and not setup.whole_rows else 0
 
     def rows(self, n: int, m: int) -> int:
         """See `Prelude.rows`."""
@@ -272,8 +277,9 @@ class Returned(Statistic):
             divisors = (counts - 1).masked_fill(counts < 2, torch.nan)
             found[f"{self.kind.variances_key}/sum"] = self.squares / divisors
         if self.kind.vectors:
-            pairs, key = self.setup.m**2 - 2 * self.left_out, self.kind.distances_key
-            sums = 2 * self.sums / pairs
+            m, key = self.setup.m, self.kind.distances_key
+            pairs = m**2 - 2 * self.left_out
+            sums = 2 * self.sums / (pairs if pairs > m else torch.nan)
             whole = self.kind.vectors.per == "layer"
             found[f"{key}/sum"] = of_layer(sums) if whole else of_channels(sums, self.setup)
             found[f"{key}/left_out"] = torch.tensor(self.left_out, dtype=torch.float64)
