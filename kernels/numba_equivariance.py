@@ -10,7 +10,7 @@ changes no bit.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,9 +31,10 @@ from tmeasures.kernels.numba_pieces import (
     merge,
 )
 
-# Maps whose pairs are added up at once, and bytes of such maps that a thread brings side by side.
+# Maps whose pairs are added up at once, and bytes of them that a thread brings side by side, twice
+# where these are pairs of two blocks. With a quarter, 16 maps of 112x112 take four times as long.
 MAPS = 32
-BROUGHT = 4 * 2**20
+BROUGHT = 16 * 2**20
 
 # Parts of a tile whose squares are kept apart, where its channels do not make as many.
 PARTS = 16
@@ -99,10 +100,8 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
             channel, wide, used = 0, 1, 0
             for part in range(tasks[k, 0], tasks[k, 1]):
                 channel, wide = places[part, 0], places[part, 1]
-                used, beside = (
-                    wide * min(deep, tasks[k, 3] - row),
-                    wide == LANES and strides[0] == 1,
-                )
+                used = wide * min(deep, tasks[k, 3] - row)
+                beside = wide == LANES and strides[0] == 1
                 find_lanes(channel, wide, row, used, strides, starts)
                 _bring_maps(x, starts, used, beside, strides, first, p, size, brought[0])
                 if not same:
@@ -194,8 +193,8 @@ def _table(
     count, members = count.sort(dim=1, descending=True, stable=True)
     members = torch.where(count > 0, members, members[:, :1])
     counts = count.sum(1)
-    arrays = [v.numpy() for v in (index, weight, order, bounds, members, counts)]
-    return *pack(*arrays[:5], apart), *arrays[4:]
+    arrays = [v.numpy() for v in (index, weight, order, bounds, members)]
+    return *cast(Any, pack)(*arrays, apart), members.numpy(), counts.numpy()
 
 
 def _tasks(channels: int, s: int, together: bool = False) -> tuple[Tensor, Tensor]:
@@ -250,7 +249,7 @@ def returned(
     tasks, places = _tasks(channels, s, layer)
     workers, rows = min(torch.get_num_threads(), len(tasks)), open_rows.view(-1)
     for first in range(0, t, deep):
-        p, close = min(deep, t - first), last and first + deep >= t
+        p, closing = min(deep, t - first), last and first + deep >= t
         of_first = valid[first : first + p]
         for second in range(first, t, deep) if pairs else (first,):
             q, same = min(deep, t - second), first == second
@@ -260,10 +259,10 @@ def returned(
             table = _table(index[a], weight[a], valid[a], order, bounds, size)
             other = table if same else _table(index[b], weight[b], valid[b], order, bounds, size)
             fold = squares.numel() > 0 and same
-            parts: Any = np.zeros((len(places), (size + STEPS) * LANES if fold and close else 0))
-            found = torch.zeros(distances.numel(), s, dtype=torch.float64)
+            parts: Any = np.zeros((len(places), (size + STEPS) * LANES if fold and closing else 0))
+            found = distances.new_zeros(distances.numel(), s)
             sizes: Any = first, p, second, q, channels, index.shape[1]
-            flags: Any = same, fold, pairs, close, unit_norm, layer
+            flags: Any = same, fold, pairs, closing, unit_norm, layer
             call(
                 _returned, flat, strides, table, other, order, bounds, sizes, flags, kept, rows,
                 seen, tasks, places, parts, workers, found, squares,
@@ -282,11 +281,10 @@ def carried(
     order, bounds = torch.arange(size), torch.tensor([0, size])
     table = _table(index, weight, torch.ones_like(valid), order, bounds, 0)
     mask = torch.nn.functional.pad(valid.T, (0, -t % SIDE)).reshape(-1)
-    workers, sizes = min(torch.get_num_threads(), len(tasks)), (t, size, index.shape[1])
-    of_sizes: Any = sizes
-    found = torch.zeros(2, channels, s, dtype=torch.float64)
+    workers, found = min(torch.get_num_threads(), len(tasks)), totals.new_zeros(2, channels, s)
+    sizes: Any = t, size, index.shape[1]
     call(
-        _carried, flat, strides, samples, of_samples, table, mask, of_sizes, tasks, places, workers,
+        _carried, flat, strides, samples, of_samples, table, mask, sizes, tasks, places, workers,
         found,
     )  # fmt: skip
     totals += found.cumsum(2)[..., -1]

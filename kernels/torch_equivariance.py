@@ -78,7 +78,7 @@ def _add_sums(maps: Tensor, valid: Tensor, p: int, unit: bool, sums: Tensor) -> 
 def _distances(sums: Tensor, unit: bool) -> Tensor:
     squares, of_one, of_other = sums
     if not unit:
-        return squares.sqrt()
+        return torch.sqrt(squares)
     a, b = of_one.sqrt(), of_other.sqrt()
     found = ((squares - (a - b).square_()).clamp_(min=0) / (a * b)).sqrt_()
     either = (of_one == 0) | (of_other == 0)
@@ -119,7 +119,7 @@ def returned(
                     distances[piece] += apart.sum((1, 2))
         if found is not None:
             apart = _distances(found.transpose(0, 1), unit_norm)
-            distances += apart.masked_fill(~kept.triu(1)[:, None, None], 0).sum()
+            distances += apart.masked_fill(~kept[:, None, None], 0).sum()
 
 
 def carried(

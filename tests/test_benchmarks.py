@@ -84,7 +84,7 @@ def _check_overhead(found):
 
 
 def _check_costs(found):
-    assert {"TD", "GF", "VSE, DSE", "SSE", "all"} <= found["ratios"].keys() == found["passes"].keys()
+    assert found["ratios"].keys() == found["passes"].keys() == COSTS.keys()
     for name, value in found["ratios"].items():
         assert 0 < value["least"] <= value["median"] <= value["greatest"], name
     assert "firing" in found["passes"]["all"][-1]

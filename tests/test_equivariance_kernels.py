@@ -28,7 +28,7 @@ def normal(*shape, dtype=torch.float32, offset=0.0, seed=0):
 
 
 def make(c, s, t, size, taps=4, masks=True, dtype=torch.float32, seed=0):
-    """A tile with a table; with masks no two maps share fewer than two locations, if they can."""
+    """A tile with a table; masks leave three locations to all maps."""
     g = np.random.default_rng(seed)
     weight = g.random((t, taps, size)) if taps == 4 else (g.random((t, 1, size)) < 0.9) * 1.0
     valid = np.ones((t, size), bool)
@@ -257,6 +257,22 @@ def test_equal_maps_in_many_tiles_have_no_squares(backend, taps):
         found = returned(backend, case, rows=rows, seen=seen, last=tile == 2)
         rows, seen = found.rows, seen + 3
     assert (found.squares == 0).all()
+
+
+@backends
+@all_norms
+def test_values_that_do_not_count_change_nothing(backend, unit):
+    case = make(3, 2, 7, 20, taps=1)
+    case.index[:], case.weight[:] = torch.arange(20), 1
+    case.x = normal(3, 2, 1, 20, dtype=torch.float64, offset=1e4 / 3).expand(-1, -1, 7, -1)
+    case.valid[0] = False
+    equal = returned(backend, case, unit, rows=empty_rows(case, 2), last=False)
+    other = normal(3, 2, 7, 20, dtype=torch.float64, offset=1e7)
+    case.x = torch.where(case.valid, case.x, other)
+    assert_same(returned(backend, case, unit, rows=empty_rows(case, 2), last=False), equal)
+    found = returned(backend, case, unit)
+    assert (found.squares == 0).all()
+    assert (found.distances == 0).all()
 
 
 @backends

@@ -345,8 +345,10 @@ def test_items_that_make_no_batch(data, message):
 
 def test_images_of_pillow():
     image = pytest.importorskip("PIL.Image")
-    with pytest.raises(SampleError, match=r"PIL\.Image\.Image cannot be batched.*ToTensor"):
-        read([image.new("L", (4, 4))] * 2).first()
+    batch = next(read([(image.new("RGB", (5, 4), (1, 2, 3)), "a")] * 2).batches(2))
+    assert torch.equal(batch.inputs, torch.tensor([1, 2, 3])[:, None, None].expand(2, 3, 4, 5))
+    assert batch.inputs.dtype == torch.uint8
+    assert batch.labels.tolist() == ["a", "a"]
 
 
 def test_cuda_tensor_is_indexed_where_it_is():

@@ -61,10 +61,28 @@ def actions_of_layers(
         f = next((f for p, f in functions.items() if naming.matches(p, {layer.name})), None)
         key = layer.shape, layer.dims, f
         if key not in known:
-            given = transformations, layer.shape, layer.dims, item
-            why = Actions.why_not(*given)
-            known[key] = Actions(*given, f, device) if f is not None or why is None else why
+            known[key] = _actions_of(transformations, layer, item, f, device)
         found[layer.name] = known[key]
+    return found
+
+
+def _actions_of(
+    transformations: TransformationSet,
+    layer: Layer,
+    item: Sequence[int],
+    f: Declared | None,
+    device: torch.device,
+) -> Actions | str:
+    given = transformations, layer.shape, layer.dims, item
+    if f is None and (why := Actions.why_not(*given)) is not None:
+        return why
+    found = Actions(*given, f, device)
+    if f is None:
+        # Functions of images need not work on maps of other sizes or numbers of channels.
+        try:
+            found.check(layer.dtype, back=False)
+        except Exception as error:
+            return f"{transformations.name} fails on shape {layer.shape} ({reason(error)})"
     return found
 
 

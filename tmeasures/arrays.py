@@ -1,4 +1,4 @@
-"""Samples that are in memory: tensors, arrays and mappings of them, checked and indexed by row.
+"""Tensors, arrays and mappings of them, checked and indexed by row: samples in memory, batches.
 
 Inside the package only; `tmeasures.samples` is what the rest uses.
 """
@@ -109,6 +109,46 @@ def withhold(mapping: Any, key: str) -> tuple[dict[str, Any], Any]:
         )
     rest = dict(mapping)
     return rest, rest.pop(key)
+
+
+def tensors(inputs: Any, count: int) -> torch.Tensor | dict[str, Any]:
+    """The batch as tensors, each checked to have a row per sample."""
+    if isinstance(inputs, Mapping):
+        batch = {name: _tensor(value, count) for name, value in inputs.items()}
+        if any(isinstance(value, torch.Tensor) for value in batch.values()):
+            return batch
+        raise SampleError(
+            f"mapping items hold no tensor, only {list(batch)}; give at least one, as a tensor or "
+            "an array"
+        )
+    batch = _tensor(inputs, count)
+    if isinstance(batch, torch.Tensor):
+        return batch
+    raise SampleError(
+        f"a batch is {called(batch)}; expected a tensor, (x, y) or a mapping of tensors: convert "
+        "items in the data set or in a collate_fn"
+    )
+
+
+def _tensor(value: Any, count: int) -> Any:
+    if isinstance(value, np.ndarray):
+        value = rows(value, np.arange(len(value)))
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.shape[:1] != (count,):
+        raise SampleError(
+            f"a batch of {count} samples has shape {tuple(value.shape)}; expected {count} as its "
+            "first axis: mend the collate_fn"
+        )
+    return value.detach()
+
+
+def head(inputs: torch.Tensor | dict[str, Any], keep: int, count: int) -> Any:
+    """The first ``keep`` of the ``count`` samples of a batch."""
+    if isinstance(inputs, torch.Tensor):
+        return inputs[:keep]
+    rows = {k for k, v in inputs.items() if isinstance(v, torch.Tensor | list) and len(v) == count}
+    return {k: v[:keep] if k in rows else v for k, v in inputs.items()}
 
 
 def _is_array(value: Any) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import cached_property
+from itertools import cycle
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -12,10 +14,12 @@ from torch import Tensor
 
 from tmeasures.errors import ArgumentError, TMeasuresError
 from tmeasures.hints import called, near, reason, shown
-from tmeasures.samples import Samples
+from tmeasures.moving import Moves
+from tmeasures.samples import Batch, Samples
 from tmeasures.statistics import Order
 from tmeasures.tile import Inputs, Tile, length
 from tmeasures.transformations import TransformationSet, identity
+from tmeasures.transformations.items import ItemParts
 
 IDENTITY = identity()
 Untransformed = Literal["no", "beside", "alone"]
@@ -33,14 +37,18 @@ class Feed:
 
     Attributes:
         samples: What is read.
-        first: Inputs of the first samples, for probes; read once.
-        transformations: Applied on the device, a tile at a time.
+        first: Inputs of the first samples, for probes; read once. Where callables act on items,
+            under those of the first transformation.
+        transformations: Callables of items are applied where these are read, the rest on the
+            device, a tile at a time.
         device: Where the network is.
         dtype: What floating inputs are cast to at the end; None leaves them.
-        input: Key of the tensor that is transformed, where items are mappings; None where nothing
+        input: Key of the tensor that is transformed, where batches are mappings; None where nothing
             is.
         preprocess: Applied to the transformed inputs of a tile.
         seed: Of random transformations.
+        image: Key of the image that callables of items take, where items are mappings; None: the
+            only one.
     """
 
     samples: Samples
@@ -51,6 +59,54 @@ class Feed:
     input: str | None = None
     preprocess: Callable[[Any], Any] | None = None
     seed: int = 0
+    image: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        samples: Samples,
+        transformations: TransformationSet | None,
+        device: torch.device,
+        dtype: torch.dtype | None,
+        input: str | None = None,
+        preprocess: Callable[[Any], Any] | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """A feed that has read its first samples; without transformations, of the identity.
+
+        Callables of items are tried on them.
+        """
+        chosen = IDENTITY if transformations is None else transformations
+        feed = cls(samples, {}, chosen, device, dtype, None, preprocess, seed, input)
+        if feed.parts is None:
+            first = samples.first()
+        else:
+            first = samples.first(feed._moves(list(dict.fromkeys(feed.parts.columns))))
+            if isinstance(first, Tensor) or input not in first:
+                input = None  # it was the items' key
+        key = transformed_key(first, input, transformations is not None)
+        return replace(feed, first=first, input=key)
+
+    @cached_property
+    def parts(self) -> ItemParts | None:
+        """What is done to items as they are read; None where nothing is, or they are in memory."""
+        return None if self.samples.in_memory else ItemParts.of(self.transformations)
+
+    @property
+    def on_device(self) -> TransformationSet:
+        """What is left for the device."""
+        return self.transformations if self.parts is None else self.parts.rest
+
+    @property
+    def reads_each_tile(self) -> bool:
+        """Whether samples are read for each tile, as callables of items take."""
+        return self.parts is not None and not self.samples.iterable
+
+    def labels(self) -> np.ndarray:
+        """Those of all samples in order; see `Samples.labels`."""
+        if self.parts is None:
+            return self.samples.labels()
+        return self.samples.labels([self._moves([self.parts.columns[0]])])
 
     def tiles(
         self, order: Order, s: int, t: int, untransformed: Untransformed = "no"
@@ -58,20 +114,38 @@ class Feed:
         """Every tile once, in the given order; values are the ``s * t`` inputs of the network.
 
         Sample-first order reads each sample once, transformation-first once per block of
-        transformations. Untransformed inputs are the values of one column in place of the matrix
-        (``"alone"``), or follow the others of the first tile of their rows (``"beside"``).
+        transformations, as both do where callables act on items. Untransformed inputs are the
+        values of one column in place of the matrix (``"alone"``), or follow the others of the first
+        tile of their rows (``"beside"``).
         """
         alone = untransformed == "alone"
         columns = [range(1)] if alone else list(blocks(len(self.transformations), t))
-        for group in [columns] if order == "sample" else [[block] for block in columns]:
+        parts = [
+            (range(0) if alone else block, alone or (untransformed == "beside" and not block.start))
+            for block in columns
+        ]
+        places = range(len(columns))
+        for group in [places] if order == "sample" else [places[k : k + 1] for k in places]:
+            for batch, k in self._batches(s, group, parts):
+                inputs = self._inputs(batch.inputs, batch.ids, *parts[k])
+                yield Tile(batch.samples, columns[k], batch.ids, batch.labels, inputs)
+
+    def _batches(
+        self, s: int, group: range, parts: list[tuple[range, bool]]
+    ) -> Iterator[tuple[Batch, int]]:
+        """Batches on the device, each with the places of a group of blocks in turn."""
+        if self.parts is None:
             for batch in self.samples.batches(s):
                 batch = replace(batch, inputs=_to(batch.inputs, self.device))
-                for block in group:
-                    beside = untransformed == "beside" and block.start == 0
-                    inputs = self._inputs(
-                        batch.inputs, batch.ids, range(0) if alone else block, alone or beside
-                    )
-                    yield Tile(batch.samples, block, batch.ids, batch.labels, inputs)
+                yield from ((batch, k) for k in group)
+            return
+        moves = [self._moves(self.parts.read(*parts[k])) for k in group]
+        for batch, k in zip(self.samples.batches(s, moves), cycle(group), strict=False):
+            yield replace(batch, inputs=_to(batch.inputs, self.device)), k
+
+    def _moves(self, variants: list[int]) -> Moves:
+        assert self.parts is not None
+        return Moves(self.parts.moves(variants, self.seed), self.image)
 
     def probe(self, count: int) -> Inputs:
         """The first sample under the first transformation, ``count`` times."""
@@ -88,7 +162,9 @@ class Feed:
 
     def images(self, count: int) -> Tensor:
         """The first samples, of which the transformations take a part; empty where they do not."""
-        inputs, _ = self._pick(np.arange(count))
+        return self._images(self._pick(np.arange(count))[0])
+
+    def _images(self, inputs: Inputs) -> Tensor:
         found = inputs if isinstance(inputs, Tensor) else inputs.get(self.input or "")
         return found if isinstance(found, Tensor) else torch.empty(0)
 
@@ -101,13 +177,15 @@ class Feed:
         image = self.images(2)
         if not len(image):
             return
-        self.transformations.check(image)
+        self.on_device.check(image)
         if untransformed:
-            moved = tuple(self.transformations.apply(image, range(1)).shape[2:])
-            if moved != image.shape[1:]:
+            plain, moved = image, self.on_device.apply(image, range(1))[:, 0]
+            if self.parts is not None:
+                plain = self._images(self.samples.first(self._moves([0])))
+            if moved.shape[1:] != plain.shape[1:] or image.dtype != plain.dtype:
                 raise ArgumentError(
-                    f"the untransformed inputs have shape {tuple(image.shape[1:])} and the "
-                    f"transformed ones {moved}; give transformations that keep it, or leave "
+                    f"the untransformed inputs are {shown(plain)} and the transformed ones "
+                    f"{shown(moved)}; give transformations that keep it, or leave "
                     f"{untransformed} out"
                 )
 
@@ -150,6 +228,9 @@ class Feed:
     def _transformed(
         self, inputs: Inputs, ids: np.ndarray, block: range, untransformed: bool
     ) -> Inputs:
+        if self.parts is not None:
+            return self._arranged(self.parts, inputs, ids, block, untransformed)
+
         def transform(x: Tensor) -> Tensor:
             parts = [IDENTITY.apply(x).flatten(0, 1)] if untransformed else []
             if block:
@@ -169,6 +250,37 @@ class Feed:
             return [x for x in value for _ in block] + (list(value) if untransformed else [])
 
         return {k: transform(v) if k == self.input else repeat(v) for k, v in inputs.items()}
+
+    def _arranged(
+        self, parts: ItemParts, inputs: Inputs, ids: np.ndarray, block: range, untransformed: bool
+    ) -> Inputs:
+        """Items under each variant of a block, put in their columns and transformed further."""
+        read = parts.read(block, untransformed)
+        place = {variant: k for k, variant in enumerate(read)}
+        columns = np.array([place[parts.columns[j]] for j in block], np.int64)
+        firsts = len(read) * np.arange(len(ids))
+        index = np.add.outer(firsts, columns).ravel()
+        if untransformed:
+            index = np.concatenate([index, firsts + place[0]])
+
+        def pick(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value[torch.as_tensor(index, device=value.device)]
+            count = len(ids) * len(read)
+            return [value[i] for i in index] if _is_per_sample(value, count) else value
+
+        def transform(x: Tensor) -> Tensor:
+            if all(parts.rest[j].is_identity for j in block):
+                return IDENTITY[0](pick(x))
+            each = torch.unflatten(x, 0, (len(ids), len(read)))
+            runs = [(each[:, place[parts.columns[run[0]]]], run) for run in parts.runs(block)]
+            moved = [parts.rest.apply(x, run, ids=ids, seed=self.seed) for x, run in runs]
+            found = torch.cat(moved, 1).flatten(0, 1)
+            return torch.cat([found, IDENTITY[0](each[:, place[0]])]) if untransformed else found
+
+        if isinstance(inputs, Tensor):
+            return transform(inputs)
+        return {k: transform(v) if k == self.input else pick(v) for k, v in inputs.items()}
 
 
 def transformed_key(inputs: Inputs, wanted: str | None, transforming: bool) -> str | None:

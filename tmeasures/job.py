@@ -15,7 +15,7 @@ from tmeasures.capture import Network, Probe
 from tmeasures.demands import enough, left_out_of, obtained, result_bytes
 from tmeasures.errors import ArgumentError, TransformationError
 from tmeasures.hints import called, near, whole
-from tmeasures.inputs import Feed, transformed_key
+from tmeasures.inputs import Feed
 from tmeasures.measures import Measure, resolve
 from tmeasures.plan import Plan
 from tmeasures.planning import Problem, Wanted, check, choose
@@ -152,7 +152,7 @@ def prepare(
     chosen = obtained(chosen, reasons, network.layers, measures == "all")
     wanted = Wanted.by(chosen, errors, stratify is not None)
     reads_labels = stratify is not None and not feed.samples.labels_known
-    strata = Strata.of(feed.samples.labels()) if stratify is not None else None
+    strata = Strata.of(feed.labels()) if stratify is not None else None
     sizes = () if strata is None else tuple(map(len, strata.positions))
     enough(chosen, feed.samples.n, m, sizes)
     inputs = feed.probe(1)
@@ -193,6 +193,8 @@ def prepare(
     usual = (None, "unit")
     given = {name: _spelled(value) for name, value in arguments.items() if value not in usual}
     ready = choose(problem) if plan is None else check(plan, problem)
+    if feed.reads_each_tile:
+        ready = ready.reading_each_tile()
     left_out = {name: why for name, why in reasons.items() if why}
     return Job(network, feed, chosen, problem.kinds, strata, ready, given, actions, left_out)
 
@@ -210,11 +212,16 @@ def _actions(
     transformation without an inverse is a reason and no error.
     """
     if not wanted.moves:
+        if functions:
+            raise ArgumentError(
+                "action= says how outputs move, and no measure asks; ask for VSE, DSE or SSE, or "
+                "leave it out"
+            )
         return {}, None
     no_inverse = None
     if wanted.inverts:
         try:
-            check_inverses(feed.transformations, feed.images(2))
+            check_inverses(feed.on_device, feed.images(2))
         except TransformationError as error:
             if not everything:
                 raise
@@ -246,10 +253,8 @@ def feed_for(
 ) -> Feed:
     """Samples and transformations for a network, read and checked as far as they can be."""
     found = read(samples, n_samples=n_samples, labels=labels, seed=seed)
-    chosen = identity() if transformations is None else as_set(transformations)
-    first = found.first()
-    key = transformed_key(first, input, transformations is not None)
-    return Feed(found, first, chosen, network.device, network.dtype, key, preprocess, seed)
+    chosen = None if transformations is None else as_set(transformations)
+    return Feed.of(found, chosen, network.device, network.dtype, input, preprocess, seed)
 
 
 def as_set(given: Any) -> TransformationSet:

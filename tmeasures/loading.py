@@ -5,25 +5,33 @@ Inside the package only; `tmeasures.samples` is what the rest uses.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from traceback import format_exception
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, default_collate, default_convert
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    default_collate,
+    default_convert,
+    get_worker_info,
+)
 
-from tmeasures.errors import SampleError
+from tmeasures.errors import SampleError, TMeasuresError, TransformationError
 from tmeasures.hints import kind, reason
+from tmeasures.moving import Moves, is_picture
+from tmeasures.seeding import RandomState, apart
 
 PROBE = 3
 """Samples of a probe: the engine tries batches of two and of three."""
 
 Collated = tuple[int, Any, Any]
-"""Number of samples, their inputs (or the `UnbatchableError` in their place), their y."""
+"""Number of samples, their inputs (or the error in their place), their y."""
 
 
 class UnbatchableError(Exception):
@@ -64,10 +72,28 @@ def _parts(value: Any) -> tuple[Any, Any]:
 
 
 def _stack(inputs: Sequence[Any]) -> Any:
+    inputs = [_without_pictures(x) for x in inputs]
     try:
-        return default_collate(list(inputs))
+        return default_collate(inputs)
     except (TypeError, ValueError, RuntimeError, KeyError) as error:
         raise (_unlike(inputs) or _unknown(inputs[0], error)) from error
+
+
+def _without_pictures(item: Any) -> Any:
+    """An item with uint8 tensors ``(channel, y, x)`` in the place of Pillow's images."""
+    if isinstance(item, Mapping):
+        if not any(map(is_picture, item.values())):
+            return item
+        return {key: _without_pictures(value) for key, value in item.items()}
+    if not is_picture(item):
+        return item
+    values = np.array(item.convert("L") if item.mode == "1" else item)
+    if values.dtype != np.uint8 or item.mode.startswith("P"):  # places in a palette are no light
+        raise UnbatchableError(
+            f"images of Pillow's mode {item.mode!r} cannot be batched; expected 8 bits a channel: "
+            "call image.convert('RGB') in the data set"
+        )
+    return torch.from_numpy(values.reshape(*values.shape[:2], -1)).permute(2, 0, 1)
 
 
 def _unlike(inputs: Sequence[Any]) -> UnbatchableError | None:
@@ -91,13 +117,10 @@ def _unlike(inputs: Sequence[Any]) -> UnbatchableError | None:
 
 
 def _unknown(item: Any, error: Exception) -> UnbatchableError:
-    how = "convert them in the data set or in a collate_fn"
-    if kind(item).startswith("PIL."):
-        how = "give the data set transform=torchvision.transforms.ToTensor()"
     why = "" if isinstance(error, TypeError) else f" ({reason(error)})"
     return UnbatchableError(
         f"items of type {kind(item)} cannot be batched{why}; expected tensors, arrays, numbers or "
-        f"mappings of them: {how}"
+        "mappings of them: convert them in the data set or in a collate_fn"
     )
 
 
@@ -142,13 +165,122 @@ class Recipe:
 
     def load(self, **settings: Any) -> Generator[Collated]:
         """Batches of a new DataLoader, as ``settings`` say."""
-        loader: DataLoader[Collated] = DataLoader(
-            self.dataset,
-            collate_fn=self.collate,
-            **(self.settings | settings),
-        )
+        given = {"dataset": self.dataset, "collate_fn": self.collate}
+        loader: DataLoader[Collated] = DataLoader(**(given | self.settings | settings))
         # The seed of the workers, too, is drawn from the states that are ours.
-        return _apart(loader, _RandomState(self.seed))
+        return apart(loader, RandomState(self.seed))
+
+    def load_moved(
+        self,
+        moves: Sequence[Moves],
+        requests: Iterable[tuple[list[int], int]],
+        trying: bool = False,
+        **settings: Any,
+    ) -> Generator[Collated]:
+        """A batch for each request: indices of samples, and under which of the moves."""
+        return self.load(
+            dataset=_Moved(self.dataset, self.collate, tuple(moves), self.seed, trying),
+            collate_fn=_as_it_is,
+            batch_size=None,
+            sampler=requests,
+            worker_init_fn=_Started(self.settings.get("worker_init_fn")),
+            **settings,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved(Dataset[Collated]):
+    """Whole batches of a data set's items under moves, read and moved where workers are.
+
+    Each item is read under global random states of its own, so that a data set that draws from
+    them gives the same item whenever it is read again: a tile reads its own.
+    """
+
+    dataset: Any
+    collate: Collate
+    moves: tuple[Moves, ...]
+    seed: int
+    trying: bool
+
+    def __getitem__(self, request: tuple[list[int], int]) -> Collated:
+        ids, each = request
+        return _moved([*map(self._read, ids)], ids, self.collate, self.moves[each], self.trying)
+
+    def _read(self, sample: int) -> Any:
+        # A key of its own keeps it apart from what callables draw for the same sample.
+        sequence = np.random.SeedSequence((self.seed, sample), spawn_key=(0,))
+        with RandomState(int(sequence.generate_state(1, np.uint64)[0])).active():
+            return self.dataset[sample]
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A ``worker_init_fn`` that finds the data set itself in the worker's information."""
+
+    function: Callable[[int], None] | None
+
+    def __call__(self, worker: int) -> None:
+        info: Any = get_worker_info()
+        object.__setattr__(info, "dataset", info.dataset.dataset)  # it forbids to set it
+        if self.function is not None:
+            self.function(worker)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _uncollated(items: list[Any]) -> Collated:
+    return len(items), items, None
+
+
+def _moved(
+    items: list[Any], ids: list[int], collate: Collate, moves: Moves, trying: bool
+) -> Collated:
+    """Items under moves, sample by sample; where they are tried, under the first one only."""
+    count = len(items)
+    try:
+        with torch.no_grad():
+            if trying:
+                return _tried(items, ids, collate, moves)
+            pairs = zip(items, ids, strict=True)
+            moved = [each for item, sample in pairs for each in moves.apply(item, sample)]
+            _, inputs, y = collate(moved)
+    except TMeasuresError as error:
+        if error.__cause__ is not None and get_worker_info() is not None:
+            error.add_note("".join(format_exception(error.__cause__)))  # workers send no cause
+        return count, error, None
+    if isinstance(inputs, UnbatchableError):
+        why, *places = inputs.args
+        inputs = UnbatchableError(why, *dict.fromkeys(place // len(moves) for place in places))
+    return count, inputs, y
+
+
+def _tried(items: list[Any], ids: list[int], collate: Collate, moves: Moves) -> Collated:
+    columns = zip(*map(moves.try_out, items, ids), strict=True)
+    first: Collated | None = None
+    for move, column in zip(moves.each, columns, strict=True):
+        found = collate(list(column))
+        if isinstance(found[1], UnbatchableError):
+            return found
+        first = first or found
+        mine, its = _form(first[1]), _form(found[1])
+        if mine != its:
+            raise TransformationError(
+                f"{moves.each[0].name!r} gives items {mine} but {move.name!r} gives {its}: those "
+                "of one set must agree, so crop, resize or convert to one form"
+            )
+    assert first is not None
+    return first
+
+
+def _form(inputs: Any) -> str:
+    """Dtypes and shapes of one sample's inputs, as an error says them."""
+    if isinstance(inputs, Mapping):
+        return ", ".join(f"{key} {_form(value)}" for key, value in inputs.items())
+    if not isinstance(inputs, Tensor | np.ndarray):
+        return kind(inputs)
+    return f"{tuple(inputs.shape[1:])} {str(inputs.dtype).removeprefix('torch.')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,22 +290,23 @@ class Items:
     recipe: Recipe
     ids: np.ndarray
 
-    def batches(self, size: int) -> Generator[Collated]:
-        """Every sample once, ``size`` at a time."""
+    def batches(self, size: int, moves: Sequence[Moves] = ()) -> Generator[Collated]:
+        """Every sample once, ``size`` at a time; with moves, each batch once for each of them."""
         starts = range(0, len(self.ids), size)
-        return self.recipe.load(
-            batch_sampler=(self.ids[start : start + size].tolist() for start in starts),
-            num_workers=min(self.recipe.workers, len(starts)),
-        )
+        batches = (self.ids[start : start + size].tolist() for start in starts)
+        workers = min(self.recipe.workers, len(starts) * max(1, len(moves)))
+        if not moves:
+            return self.recipe.load(batch_sampler=batches, num_workers=workers)
+        requests = ((ids, each) for ids in batches for each in range(len(moves)))
+        return self.recipe.load_moved(moves, requests, num_workers=workers)
 
-    def first(self) -> Collated:
-        """The first samples, at most `PROBE`."""
-        return next(
-            self.recipe.load(
-                batch_sampler=[self.ids[:PROBE].tolist()],
-                num_workers=min(self.recipe.workers, 1),
-            )
-        )
+    def first(self, moves: Moves | None = None) -> Collated:
+        """The first samples, at most `PROBE`, under the first move; all moves are tried."""
+        ids = self.ids[:PROBE].tolist()
+        workers = min(self.recipe.workers, 1)
+        if moves is None:
+            return next(self.recipe.load(batch_sampler=[ids], num_workers=workers))
+        return next(self.recipe.load_moved([moves], [(ids, 0)], trying=True, num_workers=workers))
 
 
 class Stream:
@@ -182,28 +315,41 @@ class Stream:
     def __init__(self, recipe: Recipe, n: int | None) -> None:
         self._recipe = recipe
         self._n = n
-        self._random = _RandomState(recipe.seed)
+        self._random = RandomState(recipe.seed)
         self._items = self._read()
         self._served = False
 
-    def batches(self, size: int) -> Generator[Collated]:
-        """Every sample once, ``size`` at a time."""
+    def batches(self, size: int, moves: Sequence[Moves] = ()) -> Generator[Collated]:
+        """Every sample once, ``size`` at a time; with moves, each batch once for each of them.
+
+        Workers do not know how samples are numbered, so that items are moved in this process.
+        """
         self._still_unserved()
         self._served = True
+        if moves:
+            return apart(self._moved_groups(size, moves), self._random)
         if self._recipe.workers:
             return self._recipe.load(batch_size=size)
-        return _apart(self._groups(size), self._random)
+        return apart(map(self._recipe.collate, self._groups(size)), self._random)
 
-    def first(self) -> Collated | None:
-        """The first samples, at most `PROBE`, kept for `batches`; None if there are none."""
+    def first(self, moves: Moves | None = None) -> Collated | None:
+        """The first samples, at most `PROBE`, kept for `batches`; None if there are none.
+
+        With moves, under the first one; all are tried.
+        """
         self._still_unserved()
         size = PROBE if self._n is None else min(PROBE, self._n)
-        if self._recipe.workers:
+        if self._recipe.workers and moves is None:
             return next(self._recipe.load(batch_size=size), None)
         with self._random.active():
-            items = list(islice(self._items, size))
-            self._items = chain(items, self._items)
-            return self._recipe.collate(items) if items else None
+            if self._recipe.workers:
+                items = next(self._groups(size), [])
+            else:
+                items = list(islice(self._items, size))
+                self._items = chain(items, self._items)
+            if not items or moves is None:
+                return self._recipe.collate(items) if items else None
+            return _moved(items, [*range(len(items))], self._recipe.collate, moves, trying=True)
 
     def _still_unserved(self) -> None:
         if self._served:
@@ -215,44 +361,19 @@ class Stream:
     def _read(self) -> Iterator[Any]:
         yield from islice(self._recipe.dataset, self._n)
 
-    def _groups(self, size: int) -> Iterator[Collated]:
-        while items := list(islice(self._items, size)):
-            yield self._recipe.collate(items)
-
-
-class _RandomState:
-    """Global random states for a data set that draws from them in this process."""
-
-    def __init__(self, seed: int) -> None:
-        self._own: tuple[Any, ...] = (
-            random.Random(seed).getstate(),
-            np.random.MT19937(seed).state,
-            torch.Generator().manual_seed(seed % 2**63).get_state(),
-        )
-
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        outside = self._swap(self._own)
-        try:
-            yield
-        finally:
-            self._own = self._swap(outside)
-
-    @staticmethod
-    def _swap(new: tuple[Any, ...]) -> tuple[Any, ...]:
-        old = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-        random.setstate(new[0])
-        np.random.set_state(new[1])  # noqa: NPY002
-        torch.set_rng_state(new[2])
-        return old
-
-
-def _apart(batches: Any, state: _RandomState) -> Generator[Collated]:
-    with state.active():
-        iterator = iter(batches)
-    while True:
-        with state.active():
-            collated = next(iterator, None)
-        if collated is None:
+    def _groups(self, size: int) -> Iterator[list[Any]]:
+        """Items as they are given."""
+        if self._recipe.workers:
+            plain = {"collate_fn": _uncollated, "pin_memory": False}
+            yield from (items for _, items, _ in self._recipe.load(batch_size=size, **plain))
             return
-        yield collated
+        while items := list(islice(self._items, size)):
+            yield items
+
+    def _moved_groups(self, size: int, moves: Sequence[Moves]) -> Iterator[Collated]:
+        start = 0
+        for items in self._groups(size):
+            ids = [*range(start, start + len(items))]
+            for each in moves:
+                yield _moved(items, ids, self._recipe.collate, each, trying=False)
+            start += len(items)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from math import ceil
 from typing import Any, Literal
@@ -66,13 +66,17 @@ class Pass:
 
     def tiles(self, n: int, m: int) -> int:
         """Tiles of n samples x m transformations."""
-        columns = 1 if self.untransformed == "alone" else ceil(m / self.transformations)
-        return ceil(self.rows(n) / self.samples) * columns
+        return ceil(self.rows(n) / self.samples) * self.blocks(m)
 
-    def reads(self, n: int, m: int) -> int:
-        """Samples read."""
-        blocks = 1 if self.order == "sample" else ceil(m / self.transformations)
-        return self.rows(n) * blocks
+    def reads(self, n: int, m: int, each_tile: bool = False) -> int:
+        """Samples read, once or for each tile that they are in."""
+        if self.order == "sample" and not each_tile:
+            return self.rows(n)
+        return self.rows(n) * self.blocks(m)
+
+    def blocks(self, m: int) -> int:
+        """Tiles that a sample is in."""
+        return 1 if self.untransformed == "alone" else ceil(m / self.transformations)
 
     def __str__(self) -> str:
         tile = f"{self.samples} x {self.transformations}"
@@ -104,7 +108,7 @@ class Plan:
         passes: The walks, in order.
         state_bytes: Of the sums kept.
         tile_bytes: Of the inputs and of the forward pass of a tile.
-        result_bytes: Of the result in memory.
+        result_bytes: Of the result in memory, and of what one pass gives and a later one completes.
         memory: What state and tile may take.
         device: Type of the device.
         spread: Whether standard deviations are summed too.
@@ -114,6 +118,8 @@ class Plan:
         identities: Columns of the identity.
         reads_labels: Whether the samples are read once more before, for their labels.
         why: The reasons, a sentence each.
+        reads_each_tile: Whether samples are read for each tile that they are in, as callables of
+            items take (``on="item"``).
 
     Example:
         >>> import torch, tmeasures as tm
@@ -140,6 +146,7 @@ class Plan:
     identities: tuple[int, ...] = ()
     reads_labels: bool = False
     why: tuple[str, ...] = field(default=())
+    reads_each_tile: bool = False
 
     @property
     def inputs(self) -> int | None:
@@ -152,11 +159,24 @@ class Plan:
 
     @property
     def reads(self) -> int | None:
-        """Samples read, over all passes; the probe reads at most three more."""
+        """Samples read, over all passes; the probe reads at most three more.
+
+        At most six, where callables act on items and a measure takes untransformed inputs.
+        """
         if self.n is None:
             return None
         labels = self.n if self.reads_labels else 0
-        return labels + sum(p.reads(self.n, self.m) for p in self.passes)
+        return labels + sum(p.reads(self.n, self.m, self.reads_each_tile) for p in self.passes)
+
+    def reading_each_tile(self) -> Plan:
+        """The plan where samples are read for each tile that they are in."""
+        most = max(p.blocks(self.m) for p in self.passes)
+        why = (
+            f"callables act on items as they are read, so that each is read up to {most} times in "
+            "a pass, once for each block of columns"
+        )
+        more = () if most == 1 or why in self.why else (why,)
+        return replace(self, reads_each_tile=True, why=self.why + more)
 
     def tiles(self, number: int, stratum: int = 0) -> int | None:
         """Tiles of a pass over a stratum, both counted from 0; None where n is unknown."""
@@ -169,7 +189,7 @@ class Plan:
     @property
     def bytes(self) -> int:
         """The most that is taken at once, beside the network and the samples."""
-        if self.strata or any(p.layers for p in self.passes):  # results of some beside the next
+        if self.strata or sum(not p.prelude for p in self.passes) > 1:  # what one gave waits
             return self.state_bytes + self.tile_bytes + self.result_bytes
         return self.state_bytes + max(self.tile_bytes, self.result_bytes)
 

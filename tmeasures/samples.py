@@ -7,19 +7,21 @@ pass.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from tmeasures.arrays import InMemory, checked, equal_lengths, rows, withhold
-from tmeasures.errors import ArgumentError, SampleError
+from tmeasures.arrays import InMemory, checked, equal_lengths, head, tensors, withhold
+from tmeasures.errors import ArgumentError, SampleError, TMeasuresError
 from tmeasures.hints import called, whole
 from tmeasures.loading import Collated, Items, Recipe, Stream, UnbatchableError, scalars
+from tmeasures.moving import Moves
 
 _EMPTY = "the iterable data set gave no sample; give one that is not used up, of at least one"
 # Samples read together where only their labels are wanted: loaders hold two such batches for each
@@ -35,7 +37,8 @@ class Batch:
         samples: Their positions in the order, a range.
         ids: Where each stands in the data set, ``(sample,)`` int64.
         inputs: ``(sample, *item)``, or a dictionary for mapping items: every tensor in it has the
-            sample axis first, and whatever else the collate function gave is kept as it is.
+            sample axis first, and whatever else the collate function gave is kept as it is. Of
+            moved items ``(sample * move, *item)``: each sample under each move, in turn.
         labels: One number or string per sample, ``(sample,)``, or None.
     """
 
@@ -72,12 +75,19 @@ class Samples:
         self._key = key
         self._labels = labels
 
-    def batches(self, size: int) -> Iterator[Batch]:
+    @property
+    def in_memory(self) -> bool:
+        """Whether they are tensors or arrays, and no items that are read one by one."""
+        return isinstance(self._source, InMemory)
+
+    def batches(self, size: int, moves: Sequence[Moves] = ()) -> Iterator[Batch]:
         """Hand out every sample once, in the seeded order.
 
         Args:
             size: Samples in a batch, at least 1. The last batch may be shorter; with an iterable
                 data set read by several workers, so may the last batch of each worker.
+            moves: What is done to items as they are read: each batch is given once for each of
+                these, and read as often, but for an iterable data set. Not for those in memory.
 
         Returns:
             An iterator of `Batch`. Each call starts a new pass and reads each sample once.
@@ -93,22 +103,33 @@ class Samples:
             >>> [batch.inputs.tolist() for batch in samples.batches(2)]
             [[4, 0], [1, 2], [3]]
         """
-        return self._walk(self._source.batches(whole("batch_size", size)))
+        size = whole("batch_size", size)
+        if isinstance(self._source, InMemory):
+            return self._walk(self._source.batches(size), moves)
+        return self._walk(self._source.batches(size, moves), moves)
 
-    def first(self) -> torch.Tensor | dict[str, Any]:
+    def first(self, moves: Moves | None = None) -> torch.Tensor | dict[str, Any]:
         """Inputs of the first samples of the order, at most three, to probe a network with.
 
         What is taken from an iterable data set is kept and given again by `batches`. With worker
         processes, which hold copies of the iterable, the workers start over instead.
 
+        Args:
+            moves: What is done to items: they are given under the first move, all being tried.
+
         Raises:
             SampleError: As `batches` does.
+            TransformationError: A move is no function of its input, or fails, or gives items of
+                another form than the first does.
 
         Example:
             >>> read(torch.arange(5), seed=1).first()
             tensor([4, 0, 1])
         """
-        collated = self._source.first()
+        if isinstance(self._source, InMemory):
+            collated: Collated | None = self._source.first()
+        else:
+            collated = self._source.first(moves)
         if collated is None:
             raise SampleError(_EMPTY)
         ids = np.arange(collated[0]) if self.ids is None else self.ids
@@ -119,11 +140,14 @@ class Samples:
         """Whether `labels` answers without reading the samples: given at once, or read before."""
         return self._labels is not None
 
-    def labels(self) -> np.ndarray:
+    def labels(self, moves: Sequence[Moves] = ()) -> np.ndarray:
         """The labels of all samples in the seeded order, ``(n,)`` numbers or strings.
 
         Those given in ``labels=`` or as the y of a pair ``(x, y)`` cost nothing; those inside the
         items of a data set take one pass over it, the first time.
+
+        Args:
+            moves: A single one, without which the items may make no batch.
 
         Raises:
             ArgumentError: A sample has no label, or NaN for one; or the samples are an iterable
@@ -134,7 +158,7 @@ class Samples:
             array(['c', 'a', 'b'], dtype='<U1')
         """
         if self._labels is None:
-            self._labels = self._read_labels()
+            self._labels = self._read_labels(moves)
         missing = self._labels != self._labels
         if missing.any():
             raise ArgumentError(
@@ -169,7 +193,7 @@ class Samples:
         labels = None if self._labels is None else self._labels[positions]
         return Samples(replace(self._source, ids=ids), len(ids), ids, self._key, labels)
 
-    def _read_labels(self) -> np.ndarray:
+    def _read_labels(self, moves: Sequence[Moves]) -> np.ndarray:
         if self.iterable:
             raise ArgumentError(
                 "stratify= needs all labels before the first pass, and an iterable data set serves "
@@ -181,9 +205,9 @@ class Samples:
                 "samples (x, y)"
             )
         found: list[Any] = []
-        for batch in self.batches(_READ):
+        for batch in self.batches(_READ, moves):
             if batch.labels is None:
-                ones = self.take(np.asarray(batch.samples)).batches(1)
+                ones = self.take(np.asarray(batch.samples)).batches(1, moves)
                 first = next((one.ids[0] for one in ones if one.labels is None), batch.ids[0])
                 raise ArgumentError(
                     f"stratify= needs a label for each sample, and sample {first} of the data set "
@@ -192,25 +216,28 @@ class Samples:
             found += batch.labels.tolist()
         return np.asarray(found)
 
-    def _walk(self, source: Generator[Collated]) -> Iterator[Batch]:
-        start = 0
+    def _walk(self, source: Generator[Collated], moves: Sequence[Moves]) -> Iterator[Batch]:
+        start, last = 0, max(len(moves), 1) - 1
         # Closed at once, so that an error that is kept does not keep worker processes.
         with closing(source):
-            for collated in source:
-                batch = self._batch(start, collated)
+            for collated, number in zip(source, cycle(range(last + 1)), strict=False):
+                batch = self._batch(start, collated, len(moves[number]) if moves else 1)
                 yield batch
-                start = batch.samples.stop
-                if start == self.n:
-                    return
+                if number == last:
+                    start = batch.samples.stop
+                    if start == self.n:
+                        return
         if start == 0:
             raise SampleError(_EMPTY)
 
-    def _batch(self, start: int, collated: Collated) -> Batch:
+    def _batch(self, start: int, collated: Collated, each: int) -> Batch:
+        """A batch that holds so many inputs of each sample."""
         count = collated[0]
         ids = np.arange(start, start + count) if self.ids is None else self.ids[start:]
-        inputs, labels = self._checked(collated, ids)
+        inputs, labels = self._checked(collated, ids, each)
         if self.n is not None and start + count > self.n:
-            inputs, count = _head(inputs, self.n - start, count), self.n - start
+            inputs = head(inputs, (self.n - start) * each, count * each)
+            count = self.n - start
             labels = None if labels is None else labels[:count]
         stop = start + count
         ids = ids[: stop - start]
@@ -219,9 +246,12 @@ class Samples:
         return Batch(range(start, stop), ids, inputs, labels)
 
     def _checked(
-        self, collated: Collated, ids: np.ndarray
+        self, collated: Collated, ids: np.ndarray, each: int = 1
     ) -> tuple[torch.Tensor | dict[str, Any], Any]:
         count, inputs, y = collated
+        count *= each
+        if isinstance(inputs, TMeasuresError):
+            raise inputs
         if isinstance(inputs, UnbatchableError):
             why, *places = inputs.args
             named = " and ".join(str(ids[place]) for place in places)
@@ -232,7 +262,7 @@ class Samples:
         if self._key is not None:
             inputs, values = withhold(inputs, self._key)
             labels = _label_array(values, count)
-        return _inputs(inputs, count), labels
+        return tensors(inputs, count), None if labels is None else labels[::each]
 
 
 def read(
@@ -244,7 +274,7 @@ def read(
     items, the same in every pass. Inputs keep their dtype and their device. The global random
     states of Python, numpy and torch (CPU) are left alone: a data set that draws from them in this
     process finds them seeded with ``seed`` at the start of each pass, and they are put back after
-    each batch.
+    each batch; where callables act on its items, they are seeded for each item.
 
     Args:
         samples: One of
@@ -254,7 +284,8 @@ def read(
             - a pair of such an x, with at least two axes, and one axis of labels y;
             - a mapping from names to tensors or arrays of equal first axis;
             - a ``Dataset``, a list, or any object with ``__getitem__`` and ``__len__``, whose items
-              are x, ``(x,)``, ``(x, y)`` or mappings;
+              are x, ``(x,)``, ``(x, y)`` or mappings. Images of Pillow, as x or in a mapping,
+              become uint8 tensors ``(channel, y, x)``; arrays keep the order of their axes;
             - a ``DataLoader``, of which the data set, the collate function and the worker settings
               are used, not the sampler, batch sampler or batch size. A loader without automatic
               batching (``batch_size=None``) is batched all the same: a collate function of its own
@@ -332,46 +363,6 @@ def _limit(total: int | None, wanted: int | None) -> int | None:
             "out for all"
         )
     return total if wanted is None else wanted
-
-
-def _inputs(inputs: Any, count: int) -> torch.Tensor | dict[str, Any]:
-    """The batch as tensors, each checked to have a row per sample."""
-    if isinstance(inputs, Mapping):
-        batch = {name: _tensor(value, count) for name, value in inputs.items()}
-        if any(isinstance(value, torch.Tensor) for value in batch.values()):
-            return batch
-        raise SampleError(
-            f"mapping items hold no tensor, only {list(batch)}; give at least one, as a tensor or "
-            "an array"
-        )
-    batch = _tensor(inputs, count)
-    if isinstance(batch, torch.Tensor):
-        return batch
-    raise SampleError(
-        f"a batch is {called(batch)}; expected a tensor, (x, y) or a mapping of tensors: convert "
-        "items in the data set or in a collate_fn"
-    )
-
-
-def _tensor(value: Any, count: int) -> Any:
-    if isinstance(value, np.ndarray):
-        value = rows(value, np.arange(len(value)))
-    if not isinstance(value, torch.Tensor):
-        return value
-    if value.shape[:1] != (count,):
-        raise SampleError(
-            f"a batch of {count} samples has shape {tuple(value.shape)}; expected {count} as its "
-            "first axis: mend the collate_fn"
-        )
-    return value.detach()
-
-
-def _head(inputs: torch.Tensor | dict[str, Any], keep: int, count: int) -> Any:
-    """The first ``keep`` of the ``count`` samples of a batch."""
-    if isinstance(inputs, torch.Tensor):
-        return inputs[:keep]
-    rows = {k for k, v in inputs.items() if isinstance(v, torch.Tensor | list) and len(v) == count}
-    return {k: v[:keep] if k in rows else v for k, v in inputs.items()}
 
 
 def _label_array(values: Any, count: int) -> np.ndarray:

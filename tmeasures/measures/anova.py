@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -71,8 +71,8 @@ class Anova(Measure):
       not rejected, and the unit is no part of k.
     - Needs: at least 2 samples and 2 transformations.
     - Errors: `ArgumentError` for an alpha outside (0, 1) or an unknown correction or sphericity.
-    - Cost: one pass where the state of all sums fits the memory, else several; p-values of a million
-      activations take 0.2 s on 2 cores.
+    - Cost: one pass where the state of all sums fits the memory, else several; p-values of a
+      million activations take 0.2 s on 2 cores.
     - Source: Quiroga (2020), section 2.3; Greenhouse and Geisser (1959), On methods in the analysis
       of profile data.
 
@@ -95,7 +95,7 @@ class Anova(Measure):
     """
 
     short = "ANOVA"
-    least: ClassVar[tuple[int, int]] = (2, 2)
+    least = (2, 2)
 
     def __init__(
         self,

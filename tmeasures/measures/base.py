@@ -79,7 +79,7 @@ class Measure(ABC):
     needs: frozenset[str]
     kinds: tuple[Kind, ...] = ()
     error_needs: frozenset[str] = frozenset()
-    least: ClassVar[tuple[int, int]] = (1, 1)
+    least: tuple[int, int] = (1, 1)
 
     def check(self, errors: bool) -> None:
         """Try what only a try can tell, before anything runs; nothing unless overridden.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class Goodfellow(Measure):
     """
 
     short = "GF"
-    least: ClassVar[tuple[int, int]] = (2, 1)
+    least = (2, 1)
 
     def __init__(
         self,

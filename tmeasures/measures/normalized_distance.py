@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from tmeasures.fields import SV_BELOW_ROUNDING, TV_BELOW_ROUNDING, Field
@@ -43,7 +41,8 @@ class NormalizedDistance(Measure):
       block: the standard deviation over blocks of ``TD_b - ND SD_b``, over SD and the root of the
       number of blocks (a last block of one sample is left out); NaN where SD is 0, and for fewer
       than two blocks. None for ``"sqeuclidean"``.
-    - Cost: one sample-first pass where the state fits the memory, else several; that of TD and of SD.
+    - Cost: one sample-first pass where the state fits the memory, else several; that of TD and of
+      SD.
     - Source: Quiroga (2020), equations 5 and 6.
 
     Args:
@@ -62,7 +61,7 @@ class NormalizedDistance(Measure):
     """
 
     short = "ND"
-    least: ClassVar[tuple[int, int]] = (2, 2)
+    least = (2, 2)
 
     def __init__(
         self,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from tmeasures.fields import SV_BELOW_ROUNDING, TV_BELOW_ROUNDING, Field
@@ -36,7 +34,7 @@ class NormalizedVariance(Measure):
     """
 
     short = "NV"
-    least: ClassVar[tuple[int, int]] = (2, 2)
+    least = (2, 2)
 
     def __init__(self, spread: Spread = "variance") -> None:
         self._over, self._under = TransformationVariance(spread), SampleVariance(spread)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class SampleDistance(Measure):
     """
 
     short = "SD"
-    least: ClassVar[tuple[int, int]] = (2, 1)
+    least = (2, 1)
 
     def __init__(
         self,

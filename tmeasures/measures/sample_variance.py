@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from tmeasures.fields import SV_BELOW_ROUNDING, Field
@@ -34,7 +32,7 @@ class SampleVariance(Measure):
     """
 
     short = "SV"
-    least: ClassVar[tuple[int, int]] = (2, 1)
+    least = (2, 1)
 
     def __init__(self, spread: Spread = "variance") -> None:
         self.spread = checked_spread(spread)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -50,7 +49,7 @@ class SimpleSameEquivariance(Measure):
     """
 
     short = "SSE"
-    least: ClassVar[tuple[int, int]] = (1, 1)
+    least = (1, 1)
 
     def __init__(self, valid_only: bool = True) -> None:
         self.valid_only = valid_only

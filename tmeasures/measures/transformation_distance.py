@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class TransformationDistance(Measure):
     """
 
     short = "TD"
-    least: ClassVar[tuple[int, int]] = (1, 2)
+    least = (1, 2)
 
     def __init__(
         self,

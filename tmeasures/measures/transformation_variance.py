@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class TransformationVariance(Measure):
     """
 
     short = "TV"
-    least: ClassVar[tuple[int, int]] = (1, 2)
+    least = (1, 2)
 
     def __init__(self, spread: Spread = "variance") -> None:
         self.spread = checked_spread(spread)

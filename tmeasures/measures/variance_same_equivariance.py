@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -36,9 +35,9 @@ class VarianceSameEquivariance(Measure):
     - Undefined: NaN where fewer than two transformations have the location in their frame, and
       where any activation of the unit was NaN or infinite (a neighbour's takes what is
       interpolated from it with it).
-    - Needs: at least 2 transformations, each with an inverse. Errors: `ArgumentError` where no
-      layer has an action that is known, `TransformationError` for a transformation without an
-      inverse, and for an inverse given for a callable that is none.
+    - Needs: at least 2 transformations, each with an inverse; normalized, 2 samples. Errors:
+      `ArgumentError` where no layer has an action that is known, `TransformationError` for a
+      transformation without an inverse, and for an inverse given for a callable that is none.
     - Cost: one sample-first pass, the same as the other measures', and a short one of 32
       untransformed samples for the floor. State: 8 bytes for each activation; 16 more for each
       sample of a tile that holds less than whole rows.
@@ -61,7 +60,7 @@ class VarianceSameEquivariance(Measure):
     """
 
     short = "VSE"
-    least: ClassVar[tuple[int, int]] = (1, 2)
+    least = (1, 2)
 
     def __init__(self, valid_only: bool = True, normalized: bool = False) -> None:
         self.valid_only, self.normalized = valid_only, normalized
@@ -70,6 +69,7 @@ class VarianceSameEquivariance(Measure):
         self.kinds = (self._kind,)
         self.needs = frozenset({"rows"}) | self._kind.provides | self._floor.provides
         if normalized:
+            self.least = (2, 2)
             self._samples = ReturnedSamplesKind(valid_only=valid_only)
             self.kinds += (self._samples,)
             self.needs |= self._samples.provides

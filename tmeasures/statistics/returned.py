@@ -23,6 +23,7 @@ FLOOR_SAMPLES = 32
 """Samples that the floor is measured on, the first ones."""
 
 _COLUMNS = 64  # columns whose tables the floor needs at once
+_MOVED = 2**20  # activations that it moves at once where a sample has less
 
 
 @dataclass(frozen=True)
@@ -302,14 +303,13 @@ class Floor(Returned):
     @staticmethod
     def state_bytes(setup: Setup, kind: ReturnedKind = _USUAL) -> int:
         """See `Statistic.state_bytes`."""
-        moved = setup.m * setup.units * setup.kept.itemsize
+        moved = _moved_rows(setup) * setup.m * setup.units * setup.kept.itemsize
         return Returned.state_bytes(replace(setup, tile=(1, setup.m)), kind) + moved
 
     def _allocate(self) -> None:
         super()._allocate()
-        self.moved = torch.zeros(
-            self.setup.m, *self.setup.shape, dtype=self.setup.kept, device=self.device
-        )
+        shape = _moved_rows(self.setup), self.setup.m, *self.setup.shape
+        self.moved = torch.zeros(shape, dtype=self.setup.kept, device=self.device)
         self.taken: range | None = None
 
     def update(self, tile: Tile[Tensor]) -> None:
@@ -320,27 +320,33 @@ class Floor(Returned):
             return
         self.taken = tile.samples
         columns = range(self.setup.m)
-        for outputs in found[: FLOOR_SAMPLES - self.n].to(self.device):
+        wanted = found[: FLOOR_SAMPLES - self.n].to(self.device)
+        for outputs in torch.split(wanted, len(self.moved)):
+            moved = self.moved[: len(outputs)]
             for start in columns[::_COLUMNS]:
                 block = columns[start : start + _COLUMNS]
-                self.moved[block.start : block.stop] = self._moved(outputs, block)
-            self._fold(self.moved.unsqueeze(0), range(1), columns)
+                self._move(outputs, block, moved[:, block.start : block.stop])
+            self._fold(moved, range(len(outputs)), columns)
 
-    def _moved(self, outputs: Tensor, block: range) -> Tensor:
-        """A sample's outputs moved by a block of transformations, ``(t, *unit)``."""
+    def _move(self, outputs: Tensor, block: range, moved: Tensor) -> None:
+        """Put outputs ``(s, *unit)``, moved by a block of transformations, where they belong."""
         actions, table = self.actions, self.actions.forth(block)
-        copies = outputs.expand(1, len(block), *outputs.shape)
-        x = actions.maps(actions.moved_forth(copies, block))[:, 0]
-        found = [
-            (each[:, index.long()].double() * weight).sum(1)
-            for each, index, weight in zip(x.unbind(1), table.index, table.weight, strict=True)
-        ]
-        return torch.stack([actions.units(each) for each in found])
+        copies = outputs.unsqueeze(1).expand(-1, len(block), *outputs.shape[1:])
+        x = actions.maps(actions.moved_forth(copies, block))
+        for k, (index, weight) in enumerate(zip(table.index, table.weight, strict=True)):
+            values = (x[:, :, k, index.long()].double() * weight).sum(2)
+            for row, each in zip(moved[:, k], values.unbind(1), strict=True):
+                row.copy_(actions.units(each))
 
     def quantities(self) -> dict[str, Tensor]:
         """See `ReturnedKind`."""
         rows = torch.tensor(self.n, dtype=torch.float64)
         return super().quantities() | {f"{key}/rows": rows for key in self.kind.keys}
+
+
+def _moved_rows(setup: Setup) -> int:
+    """Samples that a floor moves at once: in a few large calls where layers are small."""
+    return max(1, min(FLOOR_SAMPLES, _MOVED // (setup.m * setup.units)))
 
 
 def counted(valid: Tensor) -> Tensor:
