@@ -84,6 +84,8 @@ def _check_overhead(found):
 
 
 def _check_costs(found):
+    from problems import COSTS
+
     assert found["ratios"].keys() == found["passes"].keys() == COSTS.keys()
     for name, value in found["ratios"].items():
         assert 0 < value["least"] <= value["median"] <= value["greatest"], name

@@ -62,9 +62,9 @@ def measure(
 ) -> xr.DataTree:
     """Measure how every activation of a network reacts to transformations of its input.
 
-    Each sample is read, transformed on the device and sent through the network; every activation is
-    folded into running sums inside the network's hooks, so that the samples x transformations cube
-    of activations is never stored.
+    Each sample is read, transformed on the device (by callables of items as it is read) and sent
+    through the network; every activation is folded into running sums inside the network's hooks, so
+    that the samples x transformations cube of activations is never stored.
 
     Args:
         model: A ``torch.nn.Module``, or any object with ``run(batch) -> Mapping[str, array]``.
