@@ -231,6 +231,18 @@ class Backend(Protocol):
                 the moved maps, both over the locations that count, summed over rows and columns.
         """
 
+    def moved(self, x: Tensor, index: Tensor, weight: Tensor, first: int, out: Tensor) -> None:
+        """Move feature maps.
+
+        Args:
+            x: ``(channel, s, t, value)`` with any strides, of any type; or ``(channel, s, 1,
+                value)``: one map for all columns.
+            index: As in `returned`.
+            weight: As in `returned`.
+            first: The first column of what is written.
+            out: ``(s, column, channel, value)``, C-contiguous: t columns of it are written.
+        """
+
 
 def backend(device: torch.device, name: str | None = None) -> Backend:
     """The kernels for a device, or those named: ``"numba"`` (CPU only) or ``"torch"``."""

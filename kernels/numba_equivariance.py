@@ -174,6 +174,22 @@ def _carried(
         _carry(x, strides, reference, of_samples, table, mask, sizes, some, places, found)
 
 
+@parallel()
+def _moved(x, strides, sizes, index, weight, first, out):
+    channels, s, columns = sizes
+    t, taps, size = index.shape
+    for k in prange(channels * s):
+        c, i = k % channels, k // channels
+        for j in range(t):
+            at = c * strides[0] + i * strides[1] + min(j, columns - 1) * strides[2]
+            for u in range(size):
+                total = 0.0
+                for tap in range(taps):
+                    if weight[j, tap, u] != 0:
+                        total += weight[j, tap, u] * x[at + index[j, tap, u] * strides[3]]
+                out[i, first + j, c, u] = total
+
+
 def _patterns(valid: Tensor) -> tuple[Tensor, Tensor]:
     """Locations in an order that puts those together where the same maps count, and its bounds."""
     bits = torch.arange(len(valid)).unsqueeze(1)
@@ -269,6 +285,13 @@ def returned(
             )  # fmt: skip
             distances += found.cumsum(1)[:, -1]
         seen = seen + of_first.sum(0)
+
+
+def moved(x: Tensor, index: Tensor, weight: Tensor, first: int, out: Tensor) -> None:
+    """See `tmeasures.kernels.Backend.moved`."""
+    flat, strides = _flat(x)
+    sizes: Any = tuple(x.shape[:3])
+    call(_moved, flat, strides, sizes, index, weight, first, out)
 
 
 def carried(

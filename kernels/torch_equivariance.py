@@ -122,6 +122,15 @@ def returned(
             distances += apart.masked_fill(~kept[:, None, None], 0).sum()
 
 
+def moved(x: Tensor, index: Tensor, weight: Tensor, first: int, out: Tensor) -> None:
+    """See `tmeasures.kernels.Backend.moved`."""
+    channels, s, _, size = x.shape
+    for samples, pieces in _chunks(channels, s, len(index) * size, 0):
+        for piece in pieces:
+            maps = _moved(x[piece, samples], index, weight)
+            out[samples, first : first + len(index), piece] = maps.permute(1, 2, 0, 3).to(out)
+
+
 def carried(
     x: Tensor, reference: Tensor, index: Tensor, weight: Tensor, valid: Tensor, totals: Tensor
 ) -> None:

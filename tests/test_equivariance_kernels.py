@@ -541,3 +541,25 @@ def test_the_backend_has_them():
         of_name = backend(torch.device("cpu"), name)
         assert of_name.returned is KERNELS[name].returned
         assert of_name.carried is KERNELS[name].carried
+
+
+@backends
+@all_taps
+@pytest.mark.parametrize("dtype", [torch.float16, *DTYPES])
+def test_maps_are_moved_as_they_are(backend, taps, dtype):
+    case = make(5, 3, 6, 35, taps, dtype=dtype)
+    expected = moved(case).transpose(1, 2, 0, 3).astype(np.float64)
+    device = DEVICE if backend == "torch" else "cpu"
+    x, index, weight = (v.to(device) for v in (case.x, case.index, case.weight))
+    out = torch.full((3, 8, 5, 35), torch.nan, dtype=torch.float64, device=device)
+    KERNELS[backend].moved(x, index, weight, 1, out)
+    np.testing.assert_allclose(out[:, 1:7].cpu(), expected, 1e-12, 1e-14)
+    assert out[:, [0, 7]].isnan().all()
+    one = x[:, :, :1]
+    KERNELS[backend].moved(one, index, weight, 1, out)
+    whole = changed(case, x=case.x[:, :, :1].expand(-1, -1, 6, -1))
+    expected = moved(whole).transpose(1, 2, 0, 3).astype(np.float64)
+    np.testing.assert_allclose(out[:, 1:7].cpu(), expected, 1e-12, 1e-14)
+    KERNELS[backend].moved(x.transpose(1, 3).contiguous().transpose(1, 3), index, weight, 1, out)
+    expected = moved(case).transpose(1, 2, 0, 3).astype(np.float64)
+    np.testing.assert_allclose(out[:, 1:7].cpu(), expected, 1e-12, 1e-14)

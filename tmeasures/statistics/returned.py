@@ -308,8 +308,10 @@ class Floor(Returned):
 
     def _allocate(self) -> None:
         super()._allocate()
-        shape = _moved_rows(self.setup), self.setup.m, *self.setup.shape
-        self.moved = torch.zeros(shape, dtype=self.setup.kept, device=self.device)
+        shape = self.setup.m, self.actions.channels, self.actions.values
+        self.moved = torch.zeros(
+            _moved_rows(self.setup), *shape, dtype=self.setup.kept, device=self.device
+        )
         self.taken: range | None = None
 
     def update(self, tile: Tile[Tensor]) -> None:
@@ -328,19 +330,16 @@ class Floor(Returned):
         for outputs in torch.split(wanted, len(self.moved)):
             moved = self.moved[: len(outputs)]
             for start in columns[::_COLUMNS]:
-                block = columns[start : start + _COLUMNS]
-                self._move(outputs, block, moved[:, block.start : block.stop])
-            self._fold(moved, range(len(outputs)), columns)
+                self._move(outputs, columns[start : start + _COLUMNS], moved)
+            self._fold(self.actions.units(moved), range(len(outputs)), columns)
 
     def _move(self, outputs: Tensor, block: range, moved: Tensor) -> None:
-        """Put outputs ``(s, *unit)``, moved by a block of transformations, where they belong."""
+        """Move outputs ``(s, *unit)`` by a block of transformations, to these columns."""
         actions, table = self.actions, self.actions.forth(block)
         copies = outputs.unsqueeze(1).expand(-1, len(block), *outputs.shape[1:])
-        x = actions.maps(actions.moved_forth(copies, block))
-        for k, (index, weight) in enumerate(zip(table.index, table.weight, strict=True)):
-            values = (x[:, :, k, index.long()].double() * weight).sum(2)
-            for row, each in zip(moved[:, k], values.unbind(1), strict=True):
-                row.copy_(actions.units(each))
+        found = actions.moved_forth(copies, block)
+        x = actions.maps(found[:, :1] if found is copies else found)
+        self.backend.moved(x, table.index, table.weight, block.start, moved)
 
     def quantities(self) -> dict[str, Tensor]:
         """See `ReturnedKind`."""

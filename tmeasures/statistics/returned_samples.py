@@ -125,7 +125,8 @@ class ReturnedSamples(Statistic):
         setup, kind = self.kind.inner(self.setup)
         (s, t), device = self.setup.tile, self.device
         self.inner: Statistic = kind(setup)
-        self.moved = torch.zeros(s, t, *setup.shape, dtype=self.setup.kept, device=device)
+        shape = s, t, self.actions.channels, self.actions.values
+        self.moved = torch.zeros(shape, dtype=self.setup.kept, device=device)
         self.columns = torch.zeros(self.actions.values, dtype=torch.int64, device=device)
         self.counted, self.first = 0, -1
 
@@ -140,12 +141,10 @@ class ReturnedSamples(Statistic):
             enough = valid.sum(1) >= LEAST_SHARE * valid.shape[1]
             valid = valid & enough.unsqueeze(1)
             self.counted += int(enough.sum()) * is_first
-        x = actions.maps(actions.moved_back(values, block))
-        moved = self.moved[: len(values), : len(block)]
-        for k, (index, weight) in enumerate(zip(table.index, table.weight, strict=True)):
-            found = (x[:, :, k][..., index.long()].double() * weight).sum(2)
-            found = found.masked_fill(~valid[k], 0)
-            moved[:, k] = found.transpose(0, 1).reshape(moved[:, k].shape)
+        x, out = actions.maps(actions.moved_back(values, block)), self.moved[: len(values)]
+        self.backend.moved(x, table.index, table.weight, 0, out)
+        moved = out[:, : len(block)].masked_fill_(~valid.unsqueeze(1), 0)
+        moved = moved.reshape(*moved.shape[:2], *self.inner.setup.shape)
         if is_first:
             self.columns += valid.sum(0)
         self.inner.update(tile.holding(moved))

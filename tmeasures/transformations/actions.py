@@ -162,10 +162,12 @@ class Actions:
         return first.reshape(*first.shape[:3], self.values)
 
     def units(self, flat: Tensor) -> Tensor:
-        """What is ``(channel, value)`` in the shape of the outputs, ``(*unit,)``."""
+        """What is ``(..., channel, value)`` in the shape of the outputs, ``(..., *unit)``."""
+        lead = flat.shape[:-2]
         if self._channel is None:
-            return flat.reshape(self._shape)
-        return flat.reshape(self.channels, *self._size).movedim(0, self._channel)
+            return flat.reshape((*lead, *self._shape))
+        found = flat.reshape((*lead, self.channels, *self._size))
+        return found.movedim(len(lead), len(lead) + self._channel)
 
     def back(self, block: range) -> Table:
         """The tables of the inverses of a block of transformations, after `moved_back`."""
