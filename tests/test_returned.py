@@ -215,18 +215,19 @@ def test_blocks_of_32_merge(backend):
 
 
 @pytest.mark.parametrize("tile", [(7, 4), (3, 4), (4, 3)])
-def test_a_floor_takes_the_first_32_samples(tile):
-    cube, untransformed = drawn(TURNS, 40)
+@pytest.mark.parametrize("turns", [TURNS, tm.rotations([0, 90, 180, 270])])
+def test_a_floor_takes_the_first_32_samples(tile, turns):
+    cube, untransformed = drawn(turns, 40)
     untransformed[32:] = torch.nan
     (kind,) = ReturnedKind(vectors=Vectors()).before
     (s, t), m = tile, 4
     rows = [range(i, min(i + s, 40)) for i in range(0, 40, s)]
     columns = [range(j, min(j + t, m)) for j in range(0, m, t)]
-    (floor,) = feed([kind(setup_of(cube, TURNS, tile))], cube, untransformed, rows, columns)
+    (floor,) = feed([kind(setup_of(cube, turns, tile))], cube, untransformed, rows, columns)
     assert floor.n == 32
     found = floor.finalize()
     assert found["floor of returned distances/rows"] == 32
-    expected = references(cube[:32], untransformed[:32], TURNS, [DSE(), VSE()])
+    expected = references(cube[:32], untransformed[:32], turns, [DSE(), VSE()])
     distances = found["floor of returned distances/sum"].cpu() / 32
     variances = found["floor of returned variances/sum"].cpu() / 32
     np.testing.assert_allclose(distances, expected["DSE_floor"], 1e-10)

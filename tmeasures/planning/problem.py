@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+import torch
+
 from tmeasures.capture import Layer, Probe
 from tmeasures.plan import Pass
 from tmeasures.planning.tiles import tile_shape, walk_shape
@@ -35,6 +37,8 @@ _OVERHEAD = 2
 # 4224 columns 5.0 times the bare forward in tiles of 1 x 64, 1.5 in 12 x 16; for 256 columns one
 # pass in tiles of 4 x 4 takes 0.7 of the time of two.
 _TOUCHED = 1.5
+# Maps of a row that a thread brings side by side to move them back, and bytes of them at most.
+_LANES, _BROUGHT = 16, 2**24
 # Samples where their number is not known: any will do to compare plans.
 _SOME = 1000
 
@@ -166,7 +170,9 @@ class Problem:
         sizes = {known.values for known in self.actions.values() if isinstance(known, Actions)}
         # Four places and weights of each value, back and forth.
         tables = [2 * self.m * size * (4 * 12 + 1) for size in sizes]
-        return 8 * self.units * numbers + min(sum(tables), max(CACHE_BYTES, *tables, 0))
+        widest = 8 * _LANES * self.m * max(sizes, default=0)
+        brought = torch.get_num_threads() * min(widest, _BROUGHT)
+        return 8 * self.units * numbers + min(sum(tables), max(CACHE_BYTES, *tables, 0)) + brought
 
     def tile_bytes(self, inputs: int) -> int:
         """Bytes of a tile: inputs before and after the warp, and the forward pass."""

@@ -8,15 +8,14 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from tmeasures.statistics.base import ParametricKind, Reference, Statistic
-from tmeasures.statistics.returned import actions_of, of_channels
+from tmeasures.statistics.base import Reference, Statistic
+from tmeasures.statistics.returned import MovingKind, actions_of, of_channels
 from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
-from tmeasures.transformations.actions import Actions
 
 
 @dataclass(frozen=True)
-class CarriedKind(ParametricKind):
+class CarriedKind(MovingKind):
     """The kind of statistic of differences ``A(t_j(x_i)) - t_j(A(x_i))``.
 
     Quantities, for each channel, summed over samples and transformations: ``carried/differences``,
@@ -44,13 +43,9 @@ class CarriedKind(ParametricKind):
         return "untransformed"
 
     @property
-    def moves(self) -> bool:
-        """See `Kind.moves`."""
-        return True
-
-    def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
-        """See `Kind.applies`: it has to be known how transformations act on the outputs."""
-        return actions if isinstance(actions, str) else None
+    def inverts(self) -> bool:
+        """See `Kind.inverts`."""
+        return False
 
     def state_bytes(self, setup: Setup) -> int:
         """See `Kind.state_bytes`."""

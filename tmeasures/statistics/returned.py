@@ -26,6 +26,24 @@ _COLUMNS = 64  # columns whose tables the floor needs at once
 _MOVED = 2**20  # activations that it moves at once where a sample has less
 
 
+class MovingKind(ParametricKind):
+    """What a kind is that moves maps back unless it says otherwise."""
+
+    @property
+    def moves(self) -> bool:
+        """See `Kind.moves`."""
+        return True
+
+    @property
+    def inverts(self) -> bool:
+        """See `Kind.inverts`."""
+        return True
+
+    def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
+        """See `Kind.applies`: it has to be known how transformations act on the outputs."""
+        return actions if isinstance(actions, str) else None
+
+
 @dataclass(frozen=True)
 class Vectors:
     """Which vectors of a layer's outputs are compared.
@@ -40,7 +58,7 @@ class Vectors:
 
 
 @dataclass(frozen=True)
-class ReturnedKind(ParametricKind):
+class ReturnedKind(MovingKind):
     """The kind of statistic of maps that were moved back: of variances, distances, or both.
 
     Quantities:
@@ -126,16 +144,6 @@ class ReturnedKind(ParametricKind):
         return () if self.floor else (replace(self, floor=True),)
 
     @property
-    def moves(self) -> bool:
-        """See `Kind.moves`."""
-        return True
-
-    @property
-    def inverts(self) -> bool:
-        """See `Kind.inverts`."""
-        return True
-
-    @property
     def closes_rows(self) -> bool:
         """See `Kind.closes_rows`."""
         return self.vectors is not None and not self.floor
@@ -147,10 +155,6 @@ class ReturnedKind(ParametricKind):
     def rows(self, n: int, m: int) -> int:
         """See `Prelude.rows`."""
         return min(n, FLOOR_SAMPLES)
-
-    def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
-        """See `Kind.applies`: it has to be known how transformations act on the outputs."""
-        return actions if isinstance(actions, str) else None
 
     def state_bytes(self, setup: Setup) -> int:
         """See `Kind.state_bytes`."""
@@ -323,6 +327,8 @@ class Floor(Returned):
         self.taken = tile.samples
         columns = range(self.setup.m)
         wanted = found[: FLOOR_SAMPLES - self.n].to(self.device)
+        if not len(wanted):
+            return
         if self.actions.is_exact and wanted.isfinite().all():  # all come back to the last bit
             self.counts[1] = len(columns)
             self.n += len(wanted)

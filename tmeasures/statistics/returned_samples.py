@@ -8,12 +8,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from tmeasures.statistics.base import ParametricKind, Statistic
+from tmeasures.statistics.base import Statistic
 from tmeasures.statistics.columns import Columns
 from tmeasures.statistics.distances import DistancesKind
 from tmeasures.statistics.metrics import Metric
 from tmeasures.statistics.returned import (
     LEAST_SHARE,
+    MovingKind,
     Vectors,
     actions_of,
     of_channels,
@@ -21,11 +22,10 @@ from tmeasures.statistics.returned import (
 )
 from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
-from tmeasures.transformations.actions import Actions
 
 
 @dataclass(frozen=True)
-class ReturnedSamplesKind(ParametricKind):
+class ReturnedSamplesKind(MovingKind):
     """The kind of statistic of the columns of maps that were moved back.
 
     Quantities, their names starting with the kind's:
@@ -60,25 +60,11 @@ class ReturnedSamplesKind(ParametricKind):
         return frozenset({f"{self.name}/sum", f"{self.name}/columns"})
 
     @property
-    def moves(self) -> bool:
-        """See `Kind.moves`."""
-        return True
-
-    @property
-    def inverts(self) -> bool:
-        """See `Kind.inverts`."""
-        return True
-
-    @property
     def pairs(self) -> DistancesKind:
         """The pairs of samples whose distances are summed."""
         assert self.vectors is not None
         metric = Metric.of("euclidean", True, self.vectors.unit_norm)
         return DistancesKind(metric, parts=frozenset({"blocks"}))
-
-    def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
-        """See `Kind.applies`: it has to be known how transformations act on the outputs."""
-        return actions if isinstance(actions, str) else None
 
     def inner(self, setup: Setup) -> tuple[Setup, type[Columns] | DistancesKind]:
         """What is kept of the maps once they are moved back, ``(channel, value)`` each."""
