@@ -87,12 +87,15 @@ COSTS: dict[str, dict[str, Any]] = {
     "ND of maps": {"measures": tm.NormalizedDistance(vectors=True)},
     "VSE, DSE": {"measures": _SAME},
     "moments, VSE, DSE": {"measures": [*_MOMENTS, *_SAME]},
-    "VSE, DSE, quarter turns": {"measures": _SAME, "lattice": True},
-    "moments, VSE, DSE, quarter turns": {"measures": [*_MOMENTS, *_SAME], "lattice": True},
+    "VSE, DSE, copied pixels": {"measures": _SAME, "lattice": True},
+    "moments, VSE, DSE, copied pixels": {
+        "measures": [*_MOMENTS, *_SAME],
+        "lattice": True,
+    },
     "SSE": {"measures": "SSE"},
     "all": {"measures": "all"},
 }
-"""What the costs of a problem are told of; on the lattice: quarter turns and flips."""
+"""What the costs of a problem are told of; on the lattice: copied pixels."""
 
 PROBLEMS = {
     problem.name: problem
@@ -155,7 +158,7 @@ class Workload:
 
         Args:
             n: Samples.
-            lattice: Whether under quarter turns and flips, as many, in place of rotations.
+            lattice: Whether under copied pixels, as many, in place of rotations.
             others: Arguments of `tmeasures.measure` in place of the problem's.
         """
         arguments, transformations = self.arguments | others, self.transformations(lattice)
@@ -164,7 +167,7 @@ class Workload:
         )
 
     def transformations(self, lattice: bool) -> tm.TransformationSet:
-        """The rotations; or as many quarter turns and flips, which copy pixels."""
+        """The rotations; or as many copied pixels, which copy pixels."""
         turns = [90.0 * k for k in range(self.problem.m // 4)]
         return tm.rotations(turns) * tm.flips() if lattice else self.rotations
 

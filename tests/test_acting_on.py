@@ -68,13 +68,14 @@ def test_turns_are_the_same_on_maps_that_shrink_alike():
     entries=st.lists(st.floats(-1, 1), min_size=6, max_size=6),
     sizes=st.lists(st.integers(1, 40), min_size=4, max_size=4),
 )
-def test_the_action_is_the_matrix_in_pixels_of_the_map(entries, sizes):
+def test_the_action_is_the_matrix_in_steps_of_the_map(entries, sizes):
     matrix = np.eye(3)
     matrix[:2] += np.reshape(entries, (2, 3)) / 2
     if np.linalg.cond(matrix[:2, :2]) > 50:
         return
     height, width, h, w = sizes
-    scale = np.diag([h / height, w / width, 1])
+    steps = [round(max(a / b, b / a)) ** (1 if a > b else -1) for a, b in ((height, h), (width, w))]
+    scale = np.diag([1 / steps[0], 1 / steps[1], 1])
     action = AffineTransformation(matrix).acting_on((2, h, w), MAPS, (1, height, width))
     expected = scale @ matrix @ np.linalg.inv(scale)
     np.testing.assert_allclose(action.matrix, expected, rtol=1e-12, atol=1e-12)

@@ -111,7 +111,8 @@ def test_lattice_blocks_copy_bits_with_one_tap(fill):
         for table in compare(s, (2, *size), (1, *frame), range(len(s)), bound=0):
             assert table.index.shape[1] == 1
             assert set(table.weight.unique().tolist()) <= {0.0, 1.0}
-            assert not table.index[table.weight == 0].any()
+            here = torch.arange(table.index.shape[2], dtype=torch.int32).expand(table.index.shape)
+            assert torch.equal(table.index[table.weight == 0], here[table.weight == 0])
 
 
 def test_copies_among_warps_keep_their_bits():
@@ -441,7 +442,7 @@ def noisy(x):
             rotations(4) * permutations([[1, 0]]),
             (2, 8, 8),
             MAPS,
-            "its shape is (2, 8, 8), and rotations(4) * permutations(1) acts on (3, 8, 8)",
+            "its shape is (2, 8, 8), and 'permutation 0' acts on (3, 8, 8)",
         ),
         (
             permutations([[1, 0]]) * rotations(4),

@@ -243,6 +243,7 @@ def test_names_and_objects_resolve_and_repeat_once():
     assert repr(found[1]) == "NormalizedVariance(spread='std')"
     assert resolve("ANOVA") == [tm.Anova()]
     assert resolve("all") == [kind() for kind in named().values()]
+    assert len(resolve(["all", tm.NormalizedVariance(spread="std")])) == len(named()) + 1
 
 
 def test_a_function_is_spelled_by_its_name_and_compared_as_it_is():

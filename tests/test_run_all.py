@@ -108,7 +108,7 @@ def test_distances_of_maps_leave_out_layers_without_channels():
     assert list(left) == [str(measure) for measure in measures]
     assert all(layers.keys() == {"4"} for layers in left.values())
     plan = tm.explain(double(), images(40), ROTATIONS, measures=measures)
-    assert any("leaves out 1 of 4 layers" in why for why in plan.why)
+    assert any("leave out 1 of 4 layers" in why for why in plan.why)
 
 
 def test_a_map_with_one_unit_that_is_not_finite_has_no_distance():

@@ -28,6 +28,7 @@ USUAL = [VSE(), DSE(), SSE()]
 QUARTERS = tm.rotations(4)
 TURNS = tm.rotations(5)
 LAYOUT = {"output": MAP}
+WHOLE = {"layers": "output", "layout": LAYOUT}
 
 
 SOME = [VSE(False), VSE(normalized=True), DSE(normalized=True), DSE("layer", False), *SSES]
@@ -560,3 +561,89 @@ def test_sets_may_mix_what_moves_pixels_and_what_does_not():
 def test_vectors_are_of_channels_or_layers(per):
     with pytest.raises(tm.ArgumentError, match="per="):
         DSE(per=per)
+
+
+def dots(n=6, size=28):
+    """Images that are 0 but for their middle, which no shift by 4 pixels takes to the border."""
+    x = torch.zeros(n, 1, size, size)
+    x[..., size // 2 - 2 : size // 2 + 2, size // 2 - 2 : size // 2 + 2] = images(n, 4)
+    return x
+
+
+def steps(by):
+    return tm.translations(offsets=[(0, 0), (by, 0), (0, -by), (by, by)])
+
+
+def bare(size, stride=1, channels=1):
+    """Without padding, and without a bias, so that 0 stays 0."""
+    with torch.random.fork_rng():
+        torch.manual_seed(size)
+        return nn.Conv2d(channels, 3, size, stride, bias=False)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        bare(3),
+        nn.Sequential(bare(5), bare(5, channels=3)),
+        bare(3, stride=2),
+        bare(2, stride=2),
+    ],
+    ids=["unpadded", "two", "strided", "patches"],
+)
+def test_a_map_without_padding_moves_by_whole_steps(model):
+    arguments = {"measures": USUAL, "layers": "output"}
+    layer = tm.measure(model, dots(), steps(4), **arguments)["layers/output"]
+    assert layer["SSE"].mean() < 1e-5
+    assert layer["DSE"].mean() < 1e-3  # equal but for rounding, of unit norm
+
+
+def test_the_stride_of_a_map_may_be_said():
+    model = nn.Sequential(bare(5), nn.AvgPool2d(2), bare(5, channels=3))  # 28 to 8
+    arguments = {"measures": "SSE", "layers": "2"}
+    guessed = tm.measure(model, dots(), steps(4), **arguments)["layers/2/SSE_relative"]
+    said = tm.measure(model, dots(), steps(4), **arguments, action={"2": 2})
+    assert guessed.mean() > 0.2
+    assert said["layers/2/SSE_relative"].mean() < 1e-5
+
+
+def test_of_a_layer_that_is_not_finite_nothing_is_known():
+    x = images(4, 9)
+    x[2, 0, 0, 0] = torch.nan
+    measures = [DSE("layer"), DSE("layer", valid_only=False)]
+    with pytest.warns(tm.TMeasuresWarning, match="NaN"):
+        tree = tm.measure(nn.Identity(), x, tm.rotations([0, 45, 30]), measures=measures, **WHOLE)
+    assert np.isnan(tree["layers/output/DSE_layer"])
+    assert np.isnan(tree["layers/output/DSE_layer_whole"])
+
+
+def test_what_is_outside_the_frame_reads_no_activation():
+    x = images(4, 6)
+    x[2, 0, 0, 0] = torch.nan
+    with pytest.warns(tm.TMeasuresWarning, match="NaN"):
+        tree = tm.measure(nn.Identity(), x, steps(2), measures=VSE(valid_only=False), **WHOLE)
+    missing = np.isnan(tree["layers/output/VSE_whole"].values[0])
+    assert np.argwhere(missing).tolist() == [[0, 0], [2, 0], [2, 2]]  # where steps have put it
+
+
+def test_transformations_that_leave_nothing_valid_are_no_part_of_sse():
+    near, far = [(0, 0), (2, 1)], [(50, 0), (51, 0)]
+    found = [
+        tm.measure(
+            bare(3), images(4, 9), tm.translations(offsets=offsets), measures="SSE", **WHOLE
+        )["layers/output/SSE"]
+        for offsets in (near, near + far)
+    ]
+    np.testing.assert_allclose(*found, 1e-6)
+
+
+def test_normalized_variances_of_samples_that_are_nearly_alike():
+    x = 1 + 1e-3 * images(4, 8)
+    measure, turns = VSE(normalized=True), tm.rotations(3)
+    tree = tm.measure(nn.Identity(), x, turns, measures=measure, **WHOLE)
+    moved = cube(nn.Identity(), x, turns, **WHOLE)["output"]
+    expected = measure.reference(
+        moved, turns, untransformed=cube(nn.Identity(), x, None, **WHOLE)["output"][:, 0]
+    )
+    found = tree["layers/output/VSE_normalized"].values
+    np.testing.assert_allclose(found, expected["VSE_normalized"].astype(float), 1e-5)

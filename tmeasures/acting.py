@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -14,29 +15,45 @@ from tmeasures.hints import called, reason
 from tmeasures.transformations import Transformation, TransformationSet
 from tmeasures.transformations.actions import Actions, Declared
 
-Action = Mapping[str, Callable[[Tensor, Transformation], Tensor]] | None
+Said = Declared | float
+"""What is declared of a layer's outputs: a function that moves them, or their stride."""
+
+Action = Mapping[str, Callable[[Tensor, Transformation], Tensor] | float] | None
 
 
-def declared(action: Action) -> Mapping[str, Declared]:
+def declared(action: Action) -> Mapping[str, Said]:
     """The argument ``action``, or an error that says what it may be."""
     if action is None:
         return {}
     fits = isinstance(action, Mapping) and all(
-        isinstance(pattern, str) and callable(f) for pattern, f in action.items()
+        isinstance(pattern, str) and (callable(said) or isinstance(said, int | float))
+        for pattern, said in action.items()
     )
     if not fits:
         raise ArgumentError(
             f"action is {called(action)}; give a mapping from patterns of layers to functions "
-            "f(outputs, transformation)"
+            "f(outputs, transformation), or to strides"
         )
+    for pattern, said in action.items():
+        if isinstance(said, int | float) and not _is_stride(said):
+            raise ArgumentError(
+                f"action[{pattern!r}]={said!r} is no stride; give the pixels of the input for one "
+                "of the map as a whole number, 0.5 where two of the map are one of the input"
+            )
     return action
+
+
+def _is_stride(said: float) -> bool:
+    if isinstance(said, bool) or not 0 < said < math.inf:
+        return False
+    return float(max(said, 1 / said)).is_integer()
 
 
 def actions_of_layers(
     transformations: TransformationSet,
     layers: Sequence[Layer],
     item: Sequence[int],
-    functions: Mapping[str, Declared],
+    functions: Mapping[str, Said],
     device: torch.device,
 ) -> dict[str, Actions | str]:
     """For each layer how the transformations act on its outputs, or why that is not known.
@@ -45,7 +62,7 @@ def actions_of_layers(
         transformations: The set.
         layers: The layers measured.
         item: Shape of the inputs that are transformed.
-        functions: Declared actions by pattern; the first one that matches a layer decides.
+        functions: What is declared by pattern; the first one that matches a layer decides.
         device: Where the outputs are.
 
     Raises:
@@ -70,9 +87,12 @@ def _actions_of(
     transformations: TransformationSet,
     layer: Layer,
     item: Sequence[int],
-    f: Declared | None,
+    said: Said | None,
     device: torch.device,
 ) -> Actions | str:
+    f = said if callable(said) else None
+    if isinstance(said, int | float) and "channel" in layer.dims[:1]:
+        item = (*item[:1], *(round(size * said) for size in layer.shape[1:]))  # has this stride
     given = transformations, layer.shape, layer.dims, item
     if f is None and (why := Actions.why_not(*given)) is not None:
         return why

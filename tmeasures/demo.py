@@ -301,7 +301,7 @@ def conclusion(invariance: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def write(trees: Mapping[str, xr.DataTree], folder: Path) -> tuple[Path, ...]:
-    """Save each result, and pictures of the NV of both, and of their DSE."""
+    """Save each result, and pictures of the NV of both, and of their ND and DSE beside it."""
     for name, tree in trees.items():
         tm.save(tree, folder / f"{name}.nc")
     first = trees[NETWORKS[0]]
@@ -311,7 +311,10 @@ def write(trees: Mapping[str, xr.DataTree], folder: Path) -> tuple[Path, ...]:
         "heatmap.png": tm.plots.heatmap(trees, "NV", title=f"NV {title}"),
         "lines.png": tm.plots.lines(trees, "NV", statistic="median", title=f"NV {title}"),
         "equivariance.png": tm.plots.lines(
-            trees, ["NV", "DSE", "DSE_floor"], statistic="median", title=f"NV and DSE {title}"
+            trees,
+            ["NV", "ND", "DSE", "DSE_floor"],
+            statistic="median",
+            title=f"NV, ND and DSE {title}",
         ),
     }
     for file, figure in pictures.items():

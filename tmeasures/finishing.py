@@ -17,6 +17,9 @@ from tmeasures.measures import Measure, Quantities
 from tmeasures.statistics import completed
 from tmeasures.strata import undefined
 
+COUNTS = ("/rows", "/columns", "/inputs", "/left_out")
+"""How the names of quantities end that depend on no activation."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -53,7 +56,7 @@ def finish(
         values = {k: v.numpy() for k, v in completed(found).items()}
         status, bad = _status(values, n, m, torch.finfo(layer.dtype).eps)
         if bad.any():
-            values = {k: _without(v, bad, layer) for k, v in values.items()}
+            values = {k: _without(k, v, bad, layer) for k, v in values.items()}
         quantities = Quantities(n, m, values)
         for measure in measures:
             fields |= _fields(measure, quantities, errors)
@@ -67,13 +70,13 @@ def _fields(measure: Measure, quantities: Quantities, errors: bool) -> dict[str,
     return undefined(found) if quantities.n < measure.least[0] else found
 
 
-def _without(values: np.ndarray, bad: np.ndarray, layer: Layer) -> np.ndarray:
-    """Quantities with NaN for units that were not finite, and for channels with such a unit.
+def _without(name: str, values: np.ndarray, bad: np.ndarray, layer: Layer) -> np.ndarray:
+    """A quantity with NaN for units that were not finite, and for channels with such a unit.
 
-    Those of whole layers stay as they are.
+    One of the whole layer is NaN for any, if it does not only count.
     """
     if not values.ndim:
-        return values
+        return values if name.endswith(COUNTS) else np.asarray(np.nan)
     if values.shape[values.ndim - bad.ndim :] != bad.shape:
         others = tuple(axis for axis, dim in enumerate(layer.dims) if dim != "channel")
         bad = np.asarray(bad.any(others))

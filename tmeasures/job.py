@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tmeasures.acting import Action, actions_of_layers, declared, try_actions
+from tmeasures.acting import Action, Said, actions_of_layers, declared, try_actions
 from tmeasures.budget import memory_limit
 from tmeasures.capture import Network, Probe
 from tmeasures.demands import enough, left_out_of, obtained, result_bytes
 from tmeasures.errors import ArgumentError, TransformationError
 from tmeasures.hints import called, near, whole
 from tmeasures.inputs import Feed
-from tmeasures.measures import Measure, resolve
+from tmeasures.measures import Measure, resolve, takes_all
 from tmeasures.plan import Plan
 from tmeasures.planning import Problem, Wanted, check, choose
 from tmeasures.samples import read
@@ -50,7 +50,7 @@ from tmeasures.transformations import (
     zooms,
 )
 from tmeasures.transformations import transformations as of_callables
-from tmeasures.transformations.actions import Actions, Declared
+from tmeasures.transformations.actions import Actions
 from tmeasures.transformations.inverses import check_inverses
 
 DEFAULT_MEASURES = ("TV", "SV", "NV", "ANOVA")
@@ -147,9 +147,9 @@ def prepare(
     _other_than_identities(wanted, feed.transformations)
     enough(chosen, feed.samples.n, m)
     found = probe(network, feed, wanted.untransformed)
-    actions, no_inverse = _actions(wanted, network, feed, functions, measures == "all")
+    actions, no_inverse = _actions(wanted, network, feed, functions, takes_all(measures))
     reasons = {str(each): left_out_of(each, network.layers, actions, no_inverse) for each in chosen}
-    chosen = obtained(chosen, reasons, network.layers, measures == "all")
+    chosen = obtained(chosen, reasons, network.layers, takes_all(measures))
     wanted = Wanted.by(chosen, errors, stratify is not None)
     reads_labels = stratify is not None and not feed.samples.labels_known
     strata = Strata.of(feed.labels()) if stratify is not None else None
@@ -203,7 +203,7 @@ def _actions(
     wanted: Wanted,
     network: Network,
     feed: Feed,
-    functions: Mapping[str, Declared],
+    functions: Mapping[str, Said],
     everything: bool,
 ) -> tuple[dict[str, Actions | str], str | None]:
     """How the transformations act on each layer's outputs, and why they cannot be taken back.

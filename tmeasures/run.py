@@ -90,7 +90,8 @@ def measure(
         errors: Whether to give standard errors too, ``TV_se`` and the like.
         action: ``{pattern: f}``: how layers' outputs are declared to move, for same-equivariance,
             in place of the plain warp. ``f(outputs, transformation)`` moves ``(batch, *unit)`` as
-            the transformation does, and is given its inverse to take them back.
+            the transformation does, and is given its inverse to take them back. A number in place
+            of f: the stride of the map, where its size does not tell.
         n_samples: Take the first so many of the seeded order.
         batch_size: Inputs in a tile; None lets the plan choose.
         memory: What state and tile may take, in bytes or as ``"4GiB"``; None: half of what is free.
@@ -114,8 +115,8 @@ def measure(
 
     Note:
         Cost: a forward pass for each sample and transformation (more than one where the plan says
-        so), and on two CPU cores about 0.3 ns for each activation; all measures together take 1.8
-        times the bare forward pass. State, float32 networks: 12 bytes for each activation and
+        so), and on two CPU cores about 0.3 ns for each activation; all invariance measures together
+        take 1.8 times the bare forward pass, those of same-equivariance as much again. State, float32 networks: 12 bytes for each activation and
         transformation, and 28 more, for variances; each measure's page says what it adds.
 
     Example:

@@ -6,13 +6,14 @@ import pkgutil
 from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
+from itertools import chain
 
 from tmeasures.errors import ArgumentError
 from tmeasures.fields import Field
 from tmeasures.hints import called, near
 from tmeasures.measures.base import Measure, Quantities
 
-__all__ = ["Field", "Measure", "Quantities", "named", "resolve"]
+__all__ = ["Field", "Measure", "Quantities", "named", "resolve", "takes_all"]
 
 
 @cache
@@ -31,17 +32,23 @@ def named() -> dict[str, type[Measure]]:
     return dict(sorted(found.items()))
 
 
+def takes_all(measures: object) -> bool:
+    """Whether these are ``"all"``, or have it among them."""
+    if isinstance(measures, list | tuple):
+        return any(map(takes_all, measures))
+    return isinstance(measures, str) and measures == "all"
+
+
 def resolve(measures: str | Measure | Iterable[str | Measure]) -> list[Measure]:
     """Short names and objects as objects; unknown names are an error that says what is near.
 
-    ``"all"`` is every measure of the library as it comes.
+    ``"all"`` is every measure of the library as it comes, also among others.
     """
-    if isinstance(measures, str) and measures == "all":
-        measures = list(named())
     if isinstance(measures, (str, Measure)) or not isinstance(measures, Iterable):
         measures = [measures]
     resolved: list[Measure] = []
-    for measure in measures:
+    given = (list(named()) if takes_all(measure) else [measure] for measure in measures)
+    for measure in chain.from_iterable(given):
         if isinstance(measure, str):
             if measure not in named():
                 raise ArgumentError(

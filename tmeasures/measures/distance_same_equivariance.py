@@ -22,8 +22,9 @@ class DistanceSameEquivariance(Measure):
     own resolution and taken as a vector, ``DSE = mean_i AverageDistance(ST'[i, :])`` with
     ``AverageDistance(v) = sum_{p,q} |v_p - v_q| / pairs``, the pairs with ``p = q`` among them.
     Vectors have unit norm unless told not to, so that 0 says that a map follows its input as the
-    input is transformed, and 1.41 is the distance of maps that have nothing in common. A map that
-    is 0 stays 0.
+    input is transformed, or is 0 throughout (its channel is then counted as dead); maps at right
+    angles have ``1.41 (m - 1) / m``, and those that are never negative less, so compare at equal m
+    and beside the floor. A map that is 0 stays 0.
 
     With ``valid_only`` two maps are compared, and normed, over the locations that both have in
     their frame; pairs with less than 10 % of the map in common are left out, and counted in the
@@ -47,7 +48,8 @@ class DistanceSameEquivariance(Measure):
       those of VSE, and `ArgumentError` for another ``per``.
     - Cost: one sample-first pass, the same as the other measures', and a short one of 32
       untransformed samples for the floor. State: 8 bytes for each channel, and the activations of a
-      tile's samples where it holds less than whole rows. Time grows with the pairs, m * (m - 1) / 2
+      tile's samples where it holds less than whole rows; before that, for the floor, those of a
+      sample under all transformations. Time grows with the pairs, m * (m - 1) / 2
       for each location.
     - Source: Quiroga (2020), equation 8.
 

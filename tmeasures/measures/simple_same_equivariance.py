@@ -10,6 +10,7 @@ from tmeasures.fields import Field
 from tmeasures.measures.base import Q20, Measure, Quantities, ratio
 from tmeasures.measures.returning import moved_there
 from tmeasures.statistics.carried import CarriedKind
+from tmeasures.statistics.returned import LEAST_SHARE
 from tmeasures.transformations.base import TransformationSet
 
 
@@ -28,7 +29,9 @@ class SimpleSameEquivariance(Measure):
     - Shape: one number each per channel, or in all where a layer has no channels; layers on which
       it is not known how the transformations act are left out and listed. Unit: the activation's;
       relative: none.
-    - Undefined: NaN where any activation of the channel was NaN or infinite.
+    - Undefined: NaN where any activation of the channel was NaN or infinite, and where no
+      transformation counts; ``SSE_relative`` is infinite where ``t_j(A(x_i))`` alone is 0
+      throughout.
     - Needs: transformations whose action on maps is known. Errors: `ArgumentError` where no layer
       has one.
     - Cost: one sample-first pass. Untransformed samples go through the network beside the others
@@ -37,7 +40,8 @@ class SimpleSameEquivariance(Measure):
     - Source: Quiroga (2020), section 2.6.
 
     Args:
-        valid_only: Whether only locations count that the transformation reads inside the frame.
+        valid_only: Whether only locations count that the transformation reads inside the frame, and
+            only transformations that do so with a tenth of the map at least.
 
     Example:
         >>> import torch, tmeasures as tm
@@ -59,10 +63,11 @@ class SimpleSameEquivariance(Measure):
 
     def finalize(self, quantities: Quantities) -> dict[str, Field]:
         """See `Measure.finalize`."""
-        key, inputs = self._kind.name, quantities.n * quantities.m
+        key = self._kind.name
+        inputs = quantities[f"{key}/inputs"] / (quantities[f"{key}/inputs"] > 0)
         differences, norms = quantities[f"{key}/differences"], quantities[f"{key}/norms"]
         dims = ("channel",) if differences.ndim else ()
-        long_name = "simple same-equivariance"
+        long_name = "simple same-equivariance" + ("" if self.valid_only else ", whole")
         relative = np.where(differences == 0, 0, ratio(differences, norms))
         return {
             self._name: Field(differences / inputs, "activation", long_name, Q20, dims=dims),
@@ -93,6 +98,9 @@ class SimpleSameEquivariance(Measure):
         moved, valid = moved_there(first, transformations, dims, item)
         valid = valid if self.valid_only else np.ones_like(valid)
         axes = tuple(2 + axis for axis, dim in enumerate(dims) if dim != "channel")
+        share = valid.reshape(len(valid), -1).mean(1)
+        columns = [j for j in range(len(valid)) if share[j] >= LEAST_SHARE]
+        cube, moved, valid = cube[:, columns], moved[:, columns], valid[columns]
         norms = [
             np.sqrt(np.square(np.where(valid, values, 0)).sum(axes)).mean((0, 1))
             for values in (cube - moved, moved)

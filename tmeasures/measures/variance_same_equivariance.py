@@ -40,7 +40,8 @@ class VarianceSameEquivariance(Measure):
       transformation without an inverse, and for an inverse given for a callable that is none.
     - Cost: one sample-first pass, the same as the other measures', and a short one of 32
       untransformed samples for the floor. State: 8 bytes for each activation; 16 more for each
-      sample of a tile that holds less than whole rows.
+      sample of a tile that holds less than whole rows; before that, for the floor, the activations
+      of a sample under all transformations.
     - Source: Quiroga (2020), section 2.6.
 
     Args:
@@ -85,7 +86,8 @@ class VarianceSameEquivariance(Measure):
             under = squares / columns / (quantities.n - 1)
             values, least = ratio(values, under), ratio(least, under)
         units = "1" if self.normalized else "activation2"
-        long_name = "variance same-equivariance" + (", normalized" if self.normalized else "")
+        long_name = "variance same-equivariance" + ("" if self.valid_only else ", whole")
+        long_name += ", normalized" if self.normalized else ""
         return {
             self._name: Field(values, units, long_name, Q20),
             f"{self._name}_floor": Field(least, units, f"{long_name}, floor", Q20),

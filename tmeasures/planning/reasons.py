@@ -45,8 +45,11 @@ def reasons(problem: Problem, plan: Plan, first: tuple[Pass, ...]) -> Iterator[s
 def _passes_reason(problem: Problem, walks: Sequence[Pass], first: Sequence[Pass]) -> str:
     m = problem.m
     if len(walks) == len(first) == 1 and walks[0].order == first[0].order:
-        if set(first[0].statistics) <= {"rows"} | {kind.name for kind in problem.wanted.others}:
+        rows = {"rows"} | {k.name for k in problem.wanted.others if not k.inverts}
+        if set(first[0].statistics) <= rows:
             return "one pass over the matrix: all closes with each row, so no state grows with m"
+        if set(first[0].statistics) <= {"rows"} | {k.name for k in problem.wanted.others}:
+            return "one pass over the matrix: all closes with each row"
         return f"one pass over the matrix: the state of all {m:,} columns fits the memory"
     text = f"one pass would take {size(problem.bytes(first))} for state and tile: "
     if any(p.layers for p in walks):
@@ -97,7 +100,8 @@ def _left_out(problem: Problem) -> Iterator[str]:
             asking.setdefault((tuple(left), next(iter(left.values()))), []).append(measure)
     for (names, why), measures in asking.items():
         shown = ", ".join([*names[:3], *["..."] * (len(names) > 3)])
+        leave = "leave" if len(measures) > 1 else "leaves"
         yield (
-            f"{', '.join(measures)} leaves out {len(names)} of {len(problem.layers)} layers "
+            f"{', '.join(measures)} {leave} out {len(names)} of {len(problem.layers)} layers "
             f"({shown}): {why}"
         )

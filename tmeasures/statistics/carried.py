@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tmeasures.statistics.base import Reference, Statistic
-from tmeasures.statistics.returned import MovingKind, actions_of, of_channels
+from tmeasures.statistics.returned import LEAST_SHARE, MovingKind, actions_of, of_channels
 from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
 
@@ -19,7 +19,8 @@ class CarriedKind(MovingKind):
     """The kind of statistic of differences ``A(t_j(x_i)) - t_j(A(x_i))``.
 
     Quantities, for each channel, summed over samples and transformations: ``carried/differences``,
-    the norms of these, and ``carried/norms``, those of ``t_j(A(x_i))``.
+    the norms of these, and ``carried/norms``, those of ``t_j(A(x_i))``; and ``carried/inputs``, how
+    many maps that is: without those of which less than a tenth is read inside the frame.
 
     Attributes:
         valid_only: Whether only what was read inside the frame counts.
@@ -35,7 +36,7 @@ class CarriedKind(MovingKind):
     @property
     def provides(self) -> frozenset[str]:
         """See `Kind.provides`."""
-        return frozenset({f"{self.name}/differences", f"{self.name}/norms"})
+        return frozenset(f"{self.name}/{part}" for part in ("differences", "norms", "inputs"))
 
     @property
     def reference(self) -> Reference:
@@ -82,6 +83,7 @@ class Carried(Statistic):
         rows = 0 if self.setup.whole_rows else self.setup.tile[0]
         kept, device = self.setup.kept, self.device
         self.totals = torch.zeros(2, self.actions.channels, dtype=torch.float64, device=device)
+        self.inputs = 0
         self.references = torch.zeros(rows, *self.setup.shape, dtype=kept, device=device)
 
     def update(self, tile: Tile[Tensor]) -> None:
@@ -105,6 +107,9 @@ class Carried(Statistic):
         assert reference is not None
         actions, table = self.actions, self.actions.forth(transformations)
         valid = table.valid if self.kind.valid_only else torch.ones_like(table.valid)
+        enough = valid.sum(1) >= LEAST_SHARE * valid.shape[1]
+        valid = valid & enough.unsqueeze(1)
+        self.inputs += len(x) * int(enough.sum())
         x, t = actions.maps(x), len(transformations)
         outputs = reference.unsqueeze(1).expand(-1, t, *reference.shape[1:])
         moved = actions.moved_forth(outputs, transformations)
@@ -124,12 +129,15 @@ class Carried(Statistic):
     def merge(self, other: Self) -> None:
         """Add other rows of the matrix; both have closed theirs."""
         self.totals += other.totals
+        self.inputs += other.inputs
         self.n += other.n
 
     def quantities(self) -> dict[str, Tensor]:
         """See `CarriedKind`, ``(channel,)`` where there are channels."""
         differences, norms = (of_channels(sums, self.setup) for sums in self.totals.clone())
-        return {f"{self.kind.name}/differences": differences, f"{self.kind.name}/norms": norms}
+        inputs = torch.tensor(self.inputs, dtype=torch.float64)
+        both = {f"{self.kind.name}/differences": differences, f"{self.kind.name}/norms": norms}
+        return both | {f"{self.kind.name}/inputs": inputs}
 
     def finalize(self) -> dict[str, Tensor]:
         """See `Statistic.finalize`."""

@@ -72,14 +72,21 @@ class ReturnedSamplesKind(MovingKind):
         shape = actions.channels, actions.values
         if self.vectors and self.vectors.per == "layer":
             shape = 1, setup.units
-        given = replace(setup, shape=shape, dims=("channel", "value"), actions=None, errors=False)
+        given = replace(
+            setup,
+            shape=shape,
+            dims=("channel", "value"),
+            dtype=torch.float64,
+            actions=None,
+            errors=False,
+        )
         return given, Columns if self.vectors is None else self.pairs
 
     def state_bytes(self, setup: Setup) -> int:
         """See `Kind.state_bytes`."""
         given, kind = self.inner(setup)
         s, t = setup.tile
-        moved = s * t * setup.units * setup.kept.itemsize
+        moved = s * t * setup.units * 8
         return kind.state_bytes(given) + moved + 8 * actions_of(setup).values
 
     def __call__(self, setup: Setup) -> ReturnedSamples:
@@ -112,7 +119,7 @@ class ReturnedSamples(Statistic):
         (s, t), device = self.setup.tile, self.device
         self.inner: Statistic = kind(setup)
         shape = s, t, self.actions.channels, self.actions.values
-        self.moved = torch.zeros(shape, dtype=self.setup.kept, device=device)
+        self.moved = torch.zeros(shape, dtype=torch.float64, device=device)
         self.columns = torch.zeros(self.actions.values, dtype=torch.int64, device=device)
         self.counted, self.first = 0, -1
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tmeasures.errors import TransformationError, warn
@@ -111,14 +111,14 @@ class AffineTransformation(Transformation):
     def acting_on(
         self, shape: Sequence[int], dims: Sequence[str], item: Sequence[int]
     ) -> AffineTransformation | None:
-        """The matrix in pixels of a map, about the map's centre; None for other outputs."""
+        """The matrix in pixels of a map about its centre, see `strides`; None on other outputs."""
         axes = len(self.acts_on) - 1
         if tuple(dims) != self.acts_on or len(item) < axes:
             return None
         other = copy(self)
         other.fill = self.fill if isinstance(self.fill, str) else 0.0
         scale = np.ones(3)
-        scale[2 - axes : 2] = np.divide(shape[-axes:], item[-axes:])
+        scale[2 - axes : 2] = 1 / strides(shape[-axes:], item[-axes:])
         # A ratio first: it is exactly 1 where both axes shrink alike, so a turn stays a turn.
         ratios = np.divide.outer(scale, scale)
         other._move(self.matrix * ratios, self._back * ratios)
@@ -223,6 +223,20 @@ class AffineSet(TransformationSet):
 
     def _facts(self) -> list[str]:
         return [*super()._facts(), f"fill {self.fill}"]
+
+
+def strides(sizes: Sequence[int], of_item: Sequence[int]) -> NDArray[np.float64]:
+    """Pixels of the input for one of the map, on each axis: whole numbers, or one in so many.
+
+    A map is smaller than its stride says where borders are not padded: 26 of 28 pixels have the
+    stride 1, 13 have 2.
+
+    >>> strides((26, 13), (28, 28)), strides((56,), (28,))
+    (array([1., 2.]), array([0.5]))
+    """
+    ratios = np.divide(of_item, sizes)
+    steps = np.rint(np.maximum(ratios, 1 / ratios))
+    return np.where(ratios > 1, steps, 1 / steps)
 
 
 def _product(first: AffineTransformation, second: AffineTransformation) -> AffineTransformation:

@@ -127,15 +127,20 @@ class Transformation(ABC):
         Transformation     Action
         =================  ==========================================================
         affine             On ``(channel, y, x)``: $S A S^{-1}$ in pixels of the map,
-                           $S = \mathrm{diag}(h'/h, w'/w, 1)$ from the item's size to
-                           the map's; $A$ itself where they agree. A constant fill
-                           becomes 0, ``"edge"`` and ``"wrap"`` stay.
+                           $S = \mathrm{diag}(1/r_y, 1/r_x, 1)$ with the strides r; $A$
+                           itself where they are 1. A constant fill becomes 0, ``"edge"``
+                           and ``"wrap"`` stay.
         identity           The identity, on outputs of any shape.
         callable           Itself, on ``(channel, y, x)`` and on outputs of the item's
                            shape; a random one has no action.
         ``a * b``          One action, then the other; one of them where the other is
                            the identity. None if either is.
         =================  ==========================================================
+
+        A stride is how many pixels of the input a step on the map is: the whole number next to the
+        ratio of their sizes. Where many layers without padding, a crop or a resize in between
+        change that ratio, it is a guess, and a wrong one shows as a map that does not follow: give
+        the number by ``action={pattern: 2}`` of `tmeasures.measure`.
 
         The centre of a turn is the centre of the map. A strided layer whose kernel, stride and
         padding are not symmetric about the frame has the centres of its outputs elsewhere (3 x 3,

@@ -116,7 +116,8 @@ def _positive(factors: Sequence[float]) -> list[float]:
     values = numbers("factors", factors, TransformationError)
     if min(values) <= 0:
         raise TransformationError(
-            f"found the factor {min(values):g}, expected positive ones: use flips() to mirror"
+            f"found the factor {min(values):g}, expected positive ones: leave it out, or use "
+            "flips() to mirror"
         )
     return values
 

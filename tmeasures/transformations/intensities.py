@@ -62,7 +62,9 @@ class Photometric(Transformation):
         return Identity()
 
     def check(self, batch: Tensor) -> None:
-        """Raise where clipping would destroy the samples themselves."""
+        """Raise where it does not fit, or clipping would destroy the samples themselves."""
+        check_floating(batch, self.name)
+        self._fits(batch)
         if self.is_identity or self._limits is None:
             return
         low, high = self._limits

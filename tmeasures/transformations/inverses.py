@@ -89,7 +89,7 @@ def _try(move: Transformation, inverse: Transformation, batch: Tensor, limit: fl
         )
     what, most, samples = "the samples", EXACT, batch
     if spatial := batch.ndim > 2 and batch.is_floating_point():
-        content, constant = _smooth(batch)
+        content, constant = smooth(batch)
         # A batch of one value does not show where it goes.
         samples = content if batch.min() == batch.max() else batch
     error = _error(inverse(move(samples)), samples)
@@ -118,7 +118,7 @@ def _error(back: Tensor, batch: Tensor) -> float:
     return float((back - here).norm() / here.norm().clamp(min=1e-300))
 
 
-def _smooth(batch: Tensor) -> tuple[Tensor, Tensor]:
+def smooth(batch: Tensor) -> tuple[Tensor, Tensor]:
     """Smooth random content, and a constant, of the batch's shape and range.
 
     Noise blurred by 2 pixels, or a 16th of the frame where that is more, squashed to the range and

@@ -174,7 +174,8 @@ def copy(images: Tensor, index: Tensor, fill: Fill) -> Tensor:
 def taps(at: Tensor, fill: Fill) -> tuple[Tensor, Tensor]:
     """What bilinear reading adds up: pixels and weights, ``(transformation, 4, y * x)`` each.
 
-    Taps of weight 0 (outside a zero fill, too) are those of the largest weight, or pixel 0.
+    Taps of weight 0 (outside a zero fill, too) are those of the largest weight, or the location
+    itself: an activation that is not finite reaches no other that does not read it.
     """
     bounded = _bounded(at, fill)
     low = bounded.floor()
@@ -191,7 +192,8 @@ def taps(at: Tensor, fill: Fill) -> tuple[Tensor, Tensor]:
     index, weight = index.flatten(3).flatten(1, 2), weight.flatten(3).flatten(1, 2)
     largest, place = weight.max(1, keepdim=True)
     index = torch.where(weight > 0, index, index.gather(1, place))
-    return index.masked_fill(largest == 0, 0), weight
+    here = torch.arange(index.shape[2], device=index.device)
+    return torch.where(largest == 0, here, index), weight
 
 
 @dataclass(frozen=True, slots=True)
