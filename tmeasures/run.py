@@ -115,9 +115,10 @@ def measure(
 
     Note:
         Cost: a forward pass for each sample and transformation (more than one where the plan says
-        so), and on two CPU cores about 0.3 ns for each activation; all invariance measures together
-        take 1.8 times the bare forward pass, those of same-equivariance as much again. State, float32 networks: 12 bytes for each activation and
-        transformation, and 28 more, for variances; each measure's page says what it adds.
+        so), and on two CPU cores about 0.3 ns for each activation; all measures of invariance
+        together take 1.8 times the bare forward pass, those of same-equivariance as much again.
+        State, float32 networks: 12 bytes for each activation and transformation, and 28 more, for
+        variances; each measure's page says what it adds.
 
     Example:
         >>> import torch, tmeasures as tm
