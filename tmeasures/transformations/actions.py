@@ -86,7 +86,7 @@ class Actions:
         declared: ``f(outputs, transformation)``, how outputs ``(batch, *shape)`` are declared to
             transform, in place of the plain action. It carries outputs *forward* as the
             transformation does, and returns as many of the same shape; to take them back it is
-            called with the inverse, an object of its own (an `AffineTransformation` with its
+            called with the inverse, an object of its own (an ``AffineTransformation`` with its
             matrix, parameters such as the angle -90, a name). It gets the plain action where that
             is known and no identity, scaled to the map, so that ``transformation(outputs)`` warps
             them; else the transformation of the inputs. It is not called for identities.
@@ -97,7 +97,7 @@ class Actions:
         values: Outputs of one channel.
 
     Raises:
-        TransformationError: An action that is not known, see `why_not`; outputs that a callable or
+        TransformationError: An action that is not known, see `Actions.why_not`; outputs that a callable or
             a declared action returns in another shape.
 
     Example:

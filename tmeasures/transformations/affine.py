@@ -111,7 +111,7 @@ class AffineTransformation(Transformation):
     def acting_on(
         self, shape: Sequence[int], dims: Sequence[str], item: Sequence[int]
     ) -> AffineTransformation | None:
-        """The matrix in pixels of a map about its centre, see `strides`; None on other outputs."""
+        """The matrix in pixels of a map about its centre, by its strides; None on other outputs."""
         axes = len(self.acts_on) - 1
         if tuple(dims) != self.acts_on or len(item) < axes:
             return None
