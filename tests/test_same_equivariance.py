@@ -647,3 +647,11 @@ def test_normalized_variances_of_samples_that_are_nearly_alike():
     )
     found = tree["layers/output/VSE_normalized"].values
     np.testing.assert_allclose(found, expected["VSE_normalized"].astype(float), 1e-5)
+
+
+def test_maps_of_which_no_pair_counts_have_no_distance():
+    tree = tm.measure(nn.Identity(), images(4, 2), TURNS, measures=[DSE(), DSE("layer")], **WHOLE)
+    layer = tree["layers/output"]
+    assert layer["DSE"].attrs["pairs_left_out"] == 5 * 4 / 2
+    assert np.isnan(layer["DSE"]).all()
+    assert np.isnan(layer["DSE_layer"])
