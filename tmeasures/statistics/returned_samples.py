@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -125,27 +126,27 @@ class ReturnedSamples(Statistic):
 
     def update(self, tile: Tile[Tensor]) -> None:
         """See `Statistic.update`."""
-        values, block = tile.values.to(self.device), tile.transformations
-        actions, table = self.actions, self.actions.back(block)
+        self._fold(tile.values.to(self.device), tile.samples, tile.transformations)
+
+    def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
+        """Fold a tile ``(s, t, *unit)``."""
+        actions, table = self.actions, self.actions.back(transformations)
         valid = table.valid if self.kind.valid_only else torch.ones_like(table.valid)
-        self.first = tile.samples.start if self.first < 0 else self.first
-        is_first = tile.samples.start == self.first
+        self.first = samples.start if self.first < 0 else self.first
+        is_first = samples.start == self.first
         if self.kind.vectors:
             enough = valid.sum(1) >= LEAST_SHARE * valid.shape[1]
             valid = valid & enough.unsqueeze(1)
             self.counted += int(enough.sum()) * is_first
-        x, out = actions.maps(actions.moved_back(values, block)), self.moved[: len(values)]
-        self.backend.moved(x, table.index, table.weight, 0, out)
-        moved = out[:, : len(block)].masked_fill_(~valid.unsqueeze(1), 0)
+        maps, out = actions.maps(actions.moved_back(x, transformations)), self.moved[: len(x)]
+        self.backend.moved(maps, table.index, table.weight, 0, out)
+        moved = out[:, : len(transformations)].masked_fill_(~valid.unsqueeze(1), 0)
         moved = moved.reshape(*moved.shape[:2], *self.inner.setup.shape)
         if is_first:
             self.columns += valid.sum(0)
-        self.inner.update(tile.holding(moved))
-        if block.stop == self.setup.m:
-            self.n += len(tile.samples)
-
-    def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
-        raise NotImplementedError
+        self.inner.update(Tile(samples, transformations, np.array(samples), None, moved))
+        if transformations.stop == self.setup.m:
+            self.n += len(samples)
 
     def merge(self, other: Self) -> None:
         """Add other rows of the matrix."""
