@@ -97,8 +97,8 @@ class Actions:
         values: Outputs of one channel.
 
     Raises:
-        TransformationError: An action that is not known, see `Actions.why_not`; outputs that a callable or
-            a declared action returns in another shape.
+        TransformationError: An action that is not known, see `Actions.why_not`; outputs that a
+            callable or a declared action returns in another shape.
 
     Example:
         >>> from tmeasures.transformations import translations
