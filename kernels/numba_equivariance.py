@@ -27,6 +27,7 @@ from tmeasures.kernels.numba_pieces import (
     close,
     collect,
     finish,
+    finish_alike,
     join,
     merge,
 )
@@ -52,7 +53,7 @@ def _scratch(p, q):
 @inner()
 def _fold(brought, table, other, order, bounds, sizes, flags, state, lanes, scratch, to):
     """Add the squares of the rows of some lanes, and the sums of their pairs."""
-    same, squares, pairs, last = flags
+    same, squares, pairs, alike, last = flags
     (open_rows, seen), (q, taps) = state, sizes
     a, b, sums, norms, total, about, about_squares = scratch
     row, norms_a, norms_b = bounds[0], norms[0], norms[0 if same else 1]
@@ -74,7 +75,7 @@ def _fold(brought, table, other, order, bounds, sizes, flags, state, lanes, scra
                 join(a, about, about_squares, maps, some, seen, last, open_rows, lanes)
             if squares and last:
                 close(about, about_squares, maps, some, to)
-        if pairs:
+        if pairs and not alike:
             of_a, of_b = table[2][i], other[2][i]
             collect(sums, norms_a, of_a, maps, norms_b, of_b, others, same, total, q)
 
@@ -91,12 +92,15 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
     """Fold some shares of the work: the squares of each part, the distances of each lane."""
     (first, p, second, q, channels, taps), (same, fold, pairs, last, unit, layer) = sizes, flags
     (places, squares), size, scratch = parts, order.size, _scratch(p, q)
+    alike = bounds.size == 2 and not layer
     brought = np.empty(p * size * LANES, x.dtype), np.empty((1 - same) * q * size * LANES, x.dtype)
-    starts, to = np.zeros(LANES, np.uint64), np.empty(LANES)
+    starts, to, wide = np.zeros(LANES, np.uint64), np.empty(LANES), scratch[3].shape[1]
+    roots = np.empty(SIDE * wide), np.zeros(wide), np.empty(SIDE * wide), np.zeros(wide)
     for k in range(len(tasks)):
         deep = tasks[k, 4]
         for row in range(tasks[k, 2], tasks[k, 3], deep):
-            scratch[4][:] = 0
+            if not alike:
+                scratch[4][:] = 0
             channel, wide, used = 0, 1, 0
             for part in range(tasks[k, 0], tasks[k, 1]):
                 channel, wide = places[part, 0], places[part, 1]
@@ -107,11 +111,16 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
                 if not same:
                     _bring_maps(x, starts, used, beside, strides, second, q, size, brought[1])
                 _fold(
-                    brought, table, other, order, bounds, (q, taps), (same, fold, pairs, last),
-                    state, (channel, channels, wide, row, used), scratch, squares[part],
+                    brought, table, other, order, bounds, (q, taps),
+                    (same, fold, pairs, alike, last), state, (channel, channels, wide, row, used),
+                    scratch, squares[part],
                 )  # fmt: skip
             if pairs:
-                finish(scratch[4], (first, p, second, q), unit, kept, layer, to)
+                if alike:
+                    a, b = (first, table[2][0], table[3][0]), (second, other[2][0], other[3][0])
+                    finish_alike(scratch[2], scratch[3], roots, a, b, same, unit, kept, to)
+                else:
+                    finish(scratch[4], (first, p, second, q), unit, kept, layer, to)
                 for u in range(1 if layer else used):
                     found[0 if layer else channel + u % wide, row + u // wide] = to[u]
 

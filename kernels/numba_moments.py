@@ -19,15 +19,22 @@ from torch import Tensor
 
 from tmeasures.kernels.compile import call, inner, parallel
 
-# Row sums and 16 columns of state of a block stay in a 1 MB L2 cache, and each row of a tile is
-# read in runs of a page. 512 and 2048 are within 5 %, 128 takes twice as long.
-BLOCK = 1024
+# 16 columns of state of a block, and the sums of two rows, are 70 KB of the L2 cache, and each row
+# of a tile is read in runs of 1 KB. 128 and 1024 take 1.2 times as long.
+BLOCK = 256
 
 # The rows of a block's scratch: sum and squares about the row's first value, for x (E, EE) and for
 # the differences from the shift (G, GG); and those first values.
 E, EE, G, GG, FIRST, FIRST_D = range(6)
+U = np.uint64  # an index with a sign would be checked for counting from the end
+TO_EE, TO_G, TO_GG, TO_FIRST, TO_FIRST_D, NEXT = (U(k * BLOCK) for k in range(1, 7))
 # The rows of a block's totals over the rows of a tile.
 SQUARES, ROWS, PAIRED = range(3)
+
+
+@inner()
+def _larger(a, b):
+    return a if a > b else b
 
 
 @inner()
@@ -59,11 +66,8 @@ def _four_columns(x0, x1, x2, x3, k0, k1, k2, k3, c0, c1, c2, c3, big, acc):
     # The row's sums are loaded and stored once for four reads, which takes 0.6 of the time of
     # _one_column. Rows come one by one: numba takes a slice of two dims for not contiguous.
     for u in range(x0.size):
-        a0, a1, a2, a3 = abs(x0[u]), abs(x1[u]), abs(x2[u]), abs(x3[u])
-        a0 = a0 if a0 > a1 else a1
-        a2 = a2 if a2 > a3 else a3
-        a0 = a0 if a0 > a2 else a2
-        big[u] = a0 if a0 > big[u] else big[u]
+        a = _larger(_larger(abs(x0[u]), abs(x1[u])), _larger(abs(x2[u]), abs(x3[u])))
+        big[u] = _larger(a, big[u])
         v0, v1, v2, v3 = np.float64(x0[u]), np.float64(x1[u]), np.float64(x2[u]), np.float64(x3[u])
         d0, d1 = v0 - np.float64(k0[u]), v1 - np.float64(k1[u])
         d2, d3 = v2 - np.float64(k2[u]), v3 - np.float64(k3[u])
@@ -79,6 +83,42 @@ def _four_columns(x0, x1, x2, x3, k0, k1, k2, k3, c0, c1, c2, c3, big, acc):
         g0, g1, g2, g3 = d0 - r, d1 - r, d2 - r, d3 - r
         acc[G, u] += (g0 + g1) + (g2 + g3)
         acc[GG, u] += (g0 * g0 + g1 * g1) + (g2 * g2 + g3 * g3)
+
+
+@inner()
+def _add_to_row(v, d, acc, u):
+    """Add four values, and their differences from the shift, to the sums of a row."""
+    r = acc[u + TO_FIRST]
+    e0, e1, e2, e3 = v[0] - r, v[1] - r, v[2] - r, v[3] - r
+    acc[u] += (e0 + e1) + (e2 + e3)
+    acc[u + TO_EE] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+    r = acc[u + TO_FIRST_D]
+    g0, g1, g2, g3 = d[0] - r, d[1] - r, d[2] - r, d[3] - r
+    acc[u + TO_G] += (g0 + g1) + (g2 + g3)
+    acc[u + TO_GG] += (g0 * g0 + g1 * g1) + (g2 * g2 + g3 * g3)
+
+
+@inner()
+def _two_rows(x0, x1, x2, x3, y0, y1, y2, y3, k0, k1, k2, k3, c0, c1, c2, c3, big, acc):
+    # As _four_columns, for two rows, so that the columns' sums are loaded and stored once for two
+    # reads, which takes 0.8 of the time. The rows' sums are one flat array: with more than 128
+    # pairs of arrays that might overlap, LLVM makes no vectors.
+    for i in range(x0.size):
+        u = U(i)
+        a = _larger(_larger(abs(x0[u]), abs(x1[u])), _larger(abs(x2[u]), abs(x3[u])))
+        b = _larger(_larger(abs(y0[u]), abs(y1[u])), _larger(abs(y2[u]), abs(y3[u])))
+        big[u] = _larger(_larger(a, b), big[u])
+        s0, s1, s2, s3 = np.float64(k0[u]), np.float64(k1[u]), np.float64(k2[u]), np.float64(k3[u])
+        v0, v1, v2, v3 = np.float64(x0[u]), np.float64(x1[u]), np.float64(x2[u]), np.float64(x3[u])
+        d0, d1, d2, d3 = v0 - s0, v1 - s1, v2 - s2, v3 - s3
+        _add_to_row((v0, v1, v2, v3), (d0, d1, d2, d3), acc, u)
+        v0, v1, v2, v3 = np.float64(y0[u]), np.float64(y1[u]), np.float64(y2[u]), np.float64(y3[u])
+        e0, e1, e2, e3 = v0 - s0, v1 - s1, v2 - s2, v3 - s3
+        _add_to_row((v0, v1, v2, v3), (e0, e1, e2, e3), acc, u + NEXT)
+        c0[u] += d0 + e0
+        c1[u] += d1 + e1
+        c2[u] += d2 + e2
+        c3[u] += d3 + e3
 
 
 @inner()
@@ -120,6 +160,36 @@ def _keep_row(acc, t, totals, row, a, z, seen, last):
             totals[PAIRED, u] += of_d[2, a + u]
 
 
+@inner()
+def _fold_rows(x, o, i, rows, some, shift, sums, at, big, both):
+    """Fold one row or two of a tile, from i on, into the sums of columns and of these rows."""
+    (lo, hi), (a, z), t = some, at, x.shape[2]
+    flat = both.reshape(-1)
+    for row in range(rows):
+        _first_values(x[o, i + row, 0, lo:hi], shift[0, a:z], both[row])
+    for j in range(0, t - 3, 4):
+        k, m, n = j + 1, j + 2, j + 3
+        # fmt: off
+        if rows == 2:
+            _two_rows(
+                x[o, i, j, lo:hi], x[o, i, k, lo:hi], x[o, i, m, lo:hi], x[o, i, n, lo:hi],
+                x[o, i + 1, j, lo:hi], x[o, i + 1, k, lo:hi],
+                x[o, i + 1, m, lo:hi], x[o, i + 1, n, lo:hi],
+                shift[j, a:z], shift[k, a:z], shift[m, a:z], shift[n, a:z],
+                sums[j, a:z], sums[k, a:z], sums[m, a:z], sums[n, a:z], big, flat,
+            )
+        else:
+            _four_columns(
+                x[o, i, j, lo:hi], x[o, i, k, lo:hi], x[o, i, m, lo:hi], x[o, i, n, lo:hi],
+                shift[j, a:z], shift[k, a:z], shift[m, a:z], shift[n, a:z],
+                sums[j, a:z], sums[k, a:z], sums[m, a:z], sums[n, a:z], big, both[0],
+            )
+        # fmt: on
+    for row in range(rows):
+        for j in range(t - t % 4, t):
+            _one_column(x[o, i + row, j, lo:hi], shift[j, a:z], sums[j, a:z], big, both[row])
+
+
 @parallel()
 def _fused(x, shift, sums, squares, paired, rows, largest, open_rows, seen, m):
     outer, s, t, width = x.shape
@@ -128,26 +198,17 @@ def _fused(x, shift, sums, squares, paired, rows, largest, open_rows, seen, m):
         o, lo = b // blocks, b % blocks * BLOCK
         hi = min(lo + BLOCK, width)
         a, z = o * width + lo, o * width + hi
-        acc, totals, big = np.empty((6, BLOCK)), np.zeros((3, BLOCK)), np.zeros(BLOCK, x.dtype)
-        for i in range(s):
-            y = x[o, i]
-            _first_values(y[0, lo:hi], shift[0, a:z], acc)
-            for j in range(0, t - 3, 4):
-                # fmt: off
-                _four_columns(
-                    y[j, lo:hi], y[j + 1, lo:hi], y[j + 2, lo:hi], y[j + 3, lo:hi],
-                    shift[j, a:z], shift[j + 1, a:z], shift[j + 2, a:z], shift[j + 3, a:z],
-                    sums[j, a:z], sums[j + 1, a:z], sums[j + 2, a:z], sums[j + 3, a:z],
-                    big, acc,
-                )
-                # fmt: on
-            for j in range(t - t % 4, t):
-                _one_column(y[j, lo:hi], shift[j, a:z], sums[j, a:z], big, acc)
-            _add_squares(acc, t, totals, hi - lo)
-            if t == m:
-                _close_row(acc, t, totals, hi - lo)
-            else:
-                _keep_row(acc, t, totals, open_rows[i], a, z, seen, seen + t == m)
+        both, totals, big = np.empty((2, 6, BLOCK)), np.zeros((3, BLOCK)), np.zeros(BLOCK, x.dtype)
+        for first in range(0, s, 2):
+            rows_here = min(2, s - first)
+            _fold_rows(x, o, first, rows_here, (lo, hi), shift, sums, (a, z), big, both)
+            for i in range(first, first + rows_here):
+                acc = both[i - first]
+                _add_squares(acc, t, totals, hi - lo)
+                if t == m:
+                    _close_row(acc, t, totals, hi - lo)
+                else:
+                    _keep_row(acc, t, totals, open_rows[i], a, z, seen, seen + t == m)
         for u in range(hi - lo):
             squares[a + u] += totals[SQUARES, u]
             rows[a + u] += totals[ROWS, u]

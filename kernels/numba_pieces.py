@@ -11,7 +11,15 @@ import numpy as np
 
 from tmeasures.kernels.compile import inner
 from tmeasures.kernels.numba_gather import L1, L2, L3, U, four, rows, up
-from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE, STEPS
+from tmeasures.kernels.numba_maps import (
+    _BLOCK,
+    _ROW,
+    LANES,
+    PIECE,
+    SIDE,
+    STEPS,
+    _root,
+)
 
 # What is added up for a pair: squares of the difference, and of both maps where both count.
 PAIR = 3 * LANES
@@ -93,7 +101,7 @@ def close(sums, squares, maps, order, to):
 
 
 @inner()
-def _add_four(sums, at, norms, i, others, j, total, a, b, c, d):
+def _add_to_pairs(sums, at, norms, i, others, j, total, a, b, c, d):
     """Add the sums of a map and four others, and their norms, to those of the pairs."""
     for lane in range(LANES):
         u = U(lane)
@@ -131,7 +139,7 @@ def collect(sums, norms, a, maps, norms_b, b, others, same, total, width):
                 pair_c = _pair(a, i, b, h + 2, least, others, end)
                 pair_d = _pair(a, i, b, h + 3, least, others, end)
                 begin, row, column = U(at + (i - g) * _ROW), U(i * LANES), U(h * LANES)
-                _add_four(
+                _add_to_pairs(
                     sums, begin, norms, row, norms_b, column, total, pair_a, pair_b, pair_c, pair_d
                 )
             sums[at : at + _BLOCK] = 0
@@ -139,18 +147,31 @@ def collect(sums, norms, a, maps, norms_b, b, others, same, total, width):
 
 
 @inner()
-def _distance(squares, of_a, of_b, unit):
-    """The distance of two maps from the squares of their difference, and their own.
+def _inverse(root):
+    """Of a norm; 0 for that of a zero map, which stays zero."""
+    return 1 / root if root > 0 else 0.0
 
-    Unit norms: ``|a/|a| - b/|b||^2 = (|a - b|^2 - (|a| - |b|)^2) / (|a| |b|)``. Nothing is lost
-    where maps are equal or nearly so; those that differ in their norms alone are up to 1e-8 apart.
+
+@inner()
+def _apart(squares, a, b, over_a, over_b):
+    """The distance of two maps of unit norm from the squares of their difference, and their norms.
+
+    ``|a/|a| - b/|b||^2 = (|a - b|^2 - (|a| - |b|)^2) / (|a| |b|)``, and 1 where one map is zero.
+    Nothing is lost where maps are equal or nearly so; those that differ in their norms alone are up
+    to 1e-8 apart. Without branches, or it would not become vectors.
     """
+    rest = squares - (a - b) * (a - b)
+    one = np.float64(over_a == 0) - np.float64(over_b == 0)
+    return np.sqrt((0.0 if rest < 0 else rest) * (over_a * over_b) + one * one)
+
+
+@inner()
+def _distance(squares, of_a, of_b, unit):
+    """The distance of two maps from the squares of their difference, and their own."""
     if not unit:
         return np.sqrt(squares)
     a, b = np.sqrt(of_a), np.sqrt(of_b)
-    rest = squares - (a - b) * (a - b)
-    apart = np.sqrt((0.0 if rest < 0 else rest) / (a * b))
-    return (0.0 if of_a == of_b else 1.0) if of_a == 0 or of_b == 0 else apart
+    return _apart(squares, a, b, _inverse(a), _inverse(b))
 
 
 @inner()
@@ -177,6 +198,74 @@ def finish(total, sizes, unit, kept, layer, to):
                 to[0] += _distance(total[at], total[at + LANES], total[at + 2 * LANES], unit)
             else:
                 _add_distances(total, U(at), unit, to)
+
+
+@inner()
+def _find_roots(norms, roots, inverses):
+    for u in range(norms.size):
+        roots[u] = np.sqrt(norms[u])
+        inverses[u] = _inverse(roots[u])
+
+
+@inner()
+def _repeat(v, maps, to):
+    """Each map's lanes for four others."""
+    for i in range(maps):
+        at, first = U(i * _ROW), U(i * LANES)
+        for lane in range(LANES):
+            u, one = at + U(lane), v[first + U(lane)]
+            to[u], to[u + L1], to[u + L2], to[u + L3] = one, one, one, one
+
+
+@inner()
+def _add(v, to):
+    for u in range(v.size):
+        to[u] += v[u]
+
+
+@inner()
+def _clear(v):
+    for u in range(v.size):
+        v[u] = 0.0
+
+
+@inner()
+def _to_distances(squares, a, b, over_a, over_b):
+    for u in range(squares.size):
+        squares[u] = _apart(squares[u], a[u], b[u], over_a[u], over_b[u])
+
+
+@inner()
+def finish_alike(sums, norms, roots, a, b, same, unit, kept, to):
+    """Find the distances of each lane where all maps count at the same locations.
+
+    A map has then one norm for all pairs. The sums are cleared.
+    """
+    (first, of_a, maps), (second, of_b, others) = a, b
+    root_a, root_b, over_a, over_b = roots
+    if unit:
+        _find_roots(norms[0], root_b, over_b)
+        _repeat(root_b, maps, root_a)
+        _repeat(over_b, maps, over_a)
+        if not same:
+            _find_roots(norms[1], root_b, over_b)
+    at = 0
+    to[:] = 0
+    for g in range(0, maps, SIDE):
+        for h in range(g if same else 0, others, SIDE):
+            q = slice(h * LANES, h * LANES + _ROW)
+            for i in range(g, min(g + SIDE, maps)):
+                p, row = slice(i * _ROW, (i + 1) * _ROW), sums[at : at + _ROW]
+                if unit:
+                    _to_distances(row, root_a[p], root_b[q], over_a[p], over_b[q])
+                else:
+                    _root(row)
+                for j in range(max(h, i + 1) if same else h, min(h + SIDE, others)):
+                    if kept[first + of_a[i], second + of_b[j]]:
+                        _add(row[(j - h) * LANES : (j - h + 1) * LANES], to)
+                _clear(row)
+                at += _ROW
+            at += (g + SIDE - min(g + SIDE, maps)) * _ROW
 
 
 @inner()
