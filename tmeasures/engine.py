@@ -95,7 +95,7 @@ class Run:
         numbered = list(enumerate(self.plan.passes))
         preludes = [(number, p) for number, p in numbered if p.prelude]
         walks = [(number, p) for number, p in numbered if not p.prelude]
-        with self.network.session():
+        with self.network.session(self.plan.memory_format):
             for number, p in preludes:
                 yield from self._prelude(number, p)
             if self.strata is None:
