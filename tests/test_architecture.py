@@ -44,6 +44,8 @@ ROOMS = [
     ["summaries"],
     ["results", "demands", "formats"],
     ["job"],
+    ["recording"],
+    ["rehearsal"],
     ["views"],
     ["run", "frames"],
     ["plots"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -198,7 +198,7 @@ class Run:
         n = 0
         state = self._start(p, self.feed.samples.n if p.prelude else feed.samples.n, found)
         with _memory_of(p, f", a memory= below {self._limit}"):
-            for tile in feed.tiles(p.order, p.samples, p.transformations, p.untransformed):
+            for tile in self._tiles(p, feed):
                 self._fold(tile, p, state)
                 n = max(n, tile.samples.stop)
                 yield Step(number, stratum, tile)
@@ -206,6 +206,9 @@ class Run:
             for name in list(state):
                 found[name] = gather(state.pop(name)) | found[name]
         return n
+
+    def _tiles(self, p: Pass, feed: Feed) -> Iterator[Tile[Inputs]]:
+        return feed.tiles(p.order, p.samples, p.transformations, p.untransformed)
 
     def _fold(self, tile: Tile[Inputs], p: Pass, state: State) -> None:
         shape = (len(tile.samples), len(tile.transformations))

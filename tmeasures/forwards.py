@@ -74,7 +74,8 @@ def laid_out(inputs: Inputs) -> Inputs:
     """
     if isinstance(inputs, dict):
         return {name: _laid_out(value) for name, value in inputs.items()}
-    return _laid_out(inputs)
+    laid: Inputs = _laid_out(inputs)
+    return laid
 
 
 def _laid_out(value: Any) -> Any:

@@ -88,7 +88,8 @@ _SETS: dict[str, Callable[..., TransformationSet]] = {
 class Job:
     """All that a run needs, checked and probed.
 
-    ``left_out_of`` says from measures to the layers that they cannot be had of, and why.
+    ``left_out_of`` says from measures to the layers that they cannot be had of, and why; ``errors``
+    whether standard errors are asked for.
     """
 
     network: Network
@@ -100,6 +101,13 @@ class Job:
     arguments: dict[str, str]
     actions: Mapping[str, Actions | str]
     left_out_of: dict[str, dict[str, str]]
+    errors: bool
+
+    @property
+    def given(self) -> tuple[Any, ...]:
+        """What a `tmeasures.engine.Run` is given."""
+        parts = self.plan, self.network, self.feed, self.measures, self.kinds, self.strata
+        return *parts, self.errors, self.actions
 
 
 def prepare(
@@ -219,7 +227,9 @@ def prepare(
     if feed.reads_each_tile:
         ready = ready.reading_each_tile()
     left_out = {name: why for name, why in reasons.items() if why}
-    return Job(network, feed, chosen, problem.kinds, strata, ready, given, actions, left_out)
+    return Job(
+        network, feed, chosen, problem.kinds, strata, ready, given, actions, left_out, errors
+    )
 
 
 def _actions(
