@@ -218,6 +218,8 @@ class Run:
             statistics = state.get(layer.name)
             if statistics is None:
                 return
+            if values.dtype.itemsize == 2:  # widened once for all statistics
+                values = values.float()
             reference = values if p.untransformed == "alone" else values[count:]
             part = tile.holding(
                 torch.unflatten(values[:count], 0, shape), reference if len(reference) else None
