@@ -89,10 +89,10 @@ def test_a_trial_runs_in_the_precision_of_the_run(monkeypatch):
     states = []
     model = network()
     model[0].register_forward_hook(lambda module, args, out: states.append((len(out), out.dtype)))
-    tm.explain(model, images(400), ROTATIONS, autocast="bfloat16")
+    tm.explain(model, images(600), ROTATIONS, autocast="bfloat16")
     assert states.count((8, torch.bfloat16)) == 6
     monkeypatch.setattr(formats, "_ratio", lambda *_: 0.5)
-    plan = tm.explain(model, images(400), ROTATIONS, autocast="bfloat16")
+    plan = tm.explain(model, images(600), ROTATIONS, autocast="bfloat16")
     assert (plan.memory_format, plan.autocast) == ("channels_last", "bfloat16")
     assert "autocast to bfloat16" in str(plan)
     assert Plan.from_json(plan.to_json()) == plan

@@ -156,7 +156,7 @@ def test_a_layer_may_lie_otherwise_in_every_tile():
         np.testing.assert_allclose(tree["layers/output/SV"].values, expected, rtol=1e-5)
 
 
-def chosen(monkeypatch, ratio, n=400, model=None, **arguments):
+def chosen(monkeypatch, ratio, n=600, model=None, **arguments):
     counts = []
 
     def stub(network, inputs):
@@ -170,15 +170,15 @@ def chosen(monkeypatch, ratio, n=400, model=None, **arguments):
 def test_the_faster_order_is_planned_and_followed(monkeypatch):
     plan, counts = chosen(monkeypatch, 0.9)
     assert plan.memory_format == "channels_last"
-    assert counts == [8]  # 400 x 4 inputs, of which 6 forwards take 3 %
+    assert counts == [8]  # 600 x 4 inputs, of which 6 forwards take 2 %
     assert "0.90 of the time in a trial of 8 inputs" in str(plan)
     assert "channels last" in str(plan)
     assert Plan.from_json(plan.to_json()) == plan
     model = convolutions()
     seen = watched(model)
-    trees = [tm.measure(model, images(400), ROTATIONS, plan=plan) for _ in range(2)]
+    trees = [tm.measure(model, images(600), ROTATIONS, plan=plan) for _ in range(2)]
     assert set(seen[2:]) - {(True, True)} == {(False, False)}  # the probe, as it comes
-    assert seen.count((True, True)) == 2 * 7  # tiles of 64 x 4
+    assert seen.count((True, True)) == 2 * 10  # tiles of 64 x 4
     assert trees[0].attrs["memory_format"] == "channels_last"
     for name in trees[0]["layers"]:
         assert trees[0][f"layers/{name}"].equals(trees[1][f"layers/{name}"])
@@ -191,14 +191,14 @@ def test_a_small_gain_is_none(monkeypatch):
 
 
 def test_a_short_run_has_no_trial(monkeypatch):
-    plan, counts = chosen(monkeypatch, 0.5, n=399)
+    plan, counts = chosen(monkeypatch, 0.5, n=599)
     assert (plan.memory_format, counts) == ("preserve", [])
-    assert "1,596 inputs are too few for a trial" in str(plan)
+    assert "2,396 inputs are too few for a trial" in str(plan)
 
 
 def test_a_trial_takes_32_inputs_at_most_and_no_more_than_a_tile(monkeypatch):
-    assert chosen(monkeypatch, 1, n=4000)[1] == [32]
-    assert chosen(monkeypatch, 1, n=4000, batch_size=12)[1] == [12]
+    assert chosen(monkeypatch, 1, n=6000)[1] == [32]
+    assert chosen(monkeypatch, 1, n=6000, batch_size=12)[1] == [12]
 
 
 class Count(torch.utils.data.IterableDataset):
@@ -216,7 +216,7 @@ def test_only_what_convolves_has_a_trial(monkeypatch):
 def test_a_trial_runs_each_order_three_times_and_leaves_no_trace():
     model = convolutions()
     before, seen = memory_of(model), watched(model)
-    plan = tm.explain(model, images(400), ROTATIONS)
+    plan = tm.explain(model, images(600), ROTATIONS)
     orders = [(False, False)] * 4 + [(True, True)] * 3 + [(False, False)]
     assert seen[: len(orders)] == orders  # two of the probe
     assert "of the time in a trial" in str(plan)
@@ -227,7 +227,7 @@ def test_a_trial_runs_each_order_three_times_and_leaves_no_trace():
 def test_a_tile_has_the_bytes_of_its_order(monkeypatch):
     auto, _ = chosen(monkeypatch, 0.5)
     plans = {
-        order: tm.explain(convolutions(), images(400), ROTATIONS, memory_format=order)
+        order: tm.explain(convolutions(), images(600), ROTATIONS, memory_format=order)
         for order in ("preserve", "channels_last")
     }
     assert auto.tile_bytes == plans["channels_last"].tile_bytes
@@ -252,7 +252,7 @@ def test_orders_are_of_torch_modules_and_of_plans():
         def run(self, batch):
             return {"a": batch}
 
-    assert tm.explain(Arrays(), images(400), ROTATIONS).memory_format == "preserve"
+    assert tm.explain(Arrays(), images(600), ROTATIONS).memory_format == "preserve"
     with pytest.raises(tm.ArgumentError, match=r"is not a torch\.nn\.Module"):
         tm.explain(Arrays(), images(), memory_format="channels_last")
     plan = tm.explain(convolutions(), images(), ROTATIONS)

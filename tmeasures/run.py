@@ -102,8 +102,8 @@ def measure(
         device: Where to run; None: where the model is. The model is moved back.
         memory_format: ``"channels_last"``: weights and inputs of 4 dims (and of 5) have their
             channels last in memory, which makes some convolutional networks faster; ``"preserve"``:
-            all lies as it comes; ``"auto"``: the faster one in a trial, which at most 3 % of the
-            inputs go through, and which a run of under 1,600 inputs does without. The weights get
+            all lies as it comes; ``"auto"``: the faster one in a trial, which at most 2 % of the
+            inputs go through, and which a run of under 2,400 inputs does without. The weights get
             their memory back. The two differ by rounding: a plan keeps the choice.
         autocast: ``"bfloat16"``, or on CUDA ``"float16"``: forwards run under ``torch.autocast``.
             They may be much faster, and activations then have the 8 bits (float16: 11) of such

@@ -95,8 +95,8 @@ def explain(
     r"""Say how measure would go: passes, order, tile, bytes, and why.
 
     Takes the options of measure that matter to it, runs two tiny batches, and writes nothing. For
-    a network that convolves images, in a run of 1,600 inputs or more, it also tries in which order
-    images in memory are the faster (--memory-format), with at most 3 % of the inputs.
+    a network that convolves images, in a run of 2,400 inputs or more, it also tries in which order
+    images in memory are the faster (--memory-format), with at most 2 % of the inputs.
 
     Example, with what the demo wrote:
         tmeasures explain --model tmeasures.demo:network --samples tmeasures-demo/digits.npz \
