@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tmeasures import footprint, hints, naming
+from tmeasures import footprint, forwards, hints, naming
 from tmeasures.errors import ArgumentError, ModelError, TMeasuresError, warn
+from tmeasures.forwards import Autocast, MemoryFormat
 from tmeasures.hosts import Arrays, Host, Modules, Run
 from tmeasures.naming import Call, Function, Key, Node, Result, Trace
 from tmeasures.options import Activations, Layers, Layout, Options
@@ -66,11 +67,13 @@ class Network:
         call: ``call(model, inputs)``; what it returns is the network's own output. By default
             ``model(inputs)``, or ``model(**inputs)`` for mappings.
         device: Where to run it; by default where it is.
+        autocast: The precision that ``torch.autocast`` takes forwards down to; None: their own.
 
     Attributes:
         device: Where inputs must be.
         dtype: Of the first floating parameter or buffer; None if there is none.
         name: Class of the model.
+        autocast: As given.
         layers: The layers in forward order, once probed.
         left_out: From the names of what was left out to the reasons, once probed.
 
@@ -98,15 +101,17 @@ class Network:
         layout: Layout = None,
         call: Callable[[Any, Any], Any] | None = None,
         device: torch.device | str | None = None,
+        autocast: Autocast | None = None,
     ) -> None:
         self._options = Options(layers, activations, layout)
         self._host: Host
         if isinstance(model, nn.Module):
-            self._host = Modules(model, call, device)
+            self._host = Modules(model, call, device, forwards.precision(autocast))
         elif callable(getattr(model, "run", None)) and not isinstance(model, type):
             self._host = Arrays(model, call, device)
         else:
             raise ArgumentError(f"model is {hints.called(model)}; {_model_advice(model)}")
+        self.autocast = autocast
         self.device, self.dtype, self.name = self._host.device, self._host.dtype, self._host.name
         self.layers: list[Layer] = []
         self.left_out: dict[str, str] = {}
@@ -132,13 +137,22 @@ class Network:
         """
         return self._host.fingerprint()
 
-    def session(self) -> AbstractContextManager[None]:
-        """Hooks and the device, for as long as it is open; then all given back.
+    def session(self, memory_format: MemoryFormat = "preserve") -> AbstractContextManager[None]:
+        """Hooks, the device and the order in memory, for as long as it is open; then given back.
 
         Evaluation mode, grad mode and random states are set for the length of each forward only: a
         generator may yield while a session is open, and two sessions may be open at once.
         """
-        return self._host.session()
+        return self._host.session(memory_format)
+
+    def convolves(self, inputs: Inputs) -> bool:
+        """Whether the order in memory may make a difference: it convolves such inputs."""
+        return self._host.convolves(inputs)
+
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).synchronize()
 
     def probe(self, inputs2: Inputs, inputs3: Inputs) -> Probe:
         """Finds the layers, their shapes and batch axes from two forwards, inside a session.
@@ -176,12 +190,23 @@ class Network:
                     "track_running_stats=True, or leave it out with layers="
                 )
         _warn_of_unpooled(self._selection.unpooled)
+        return self._needs(two, moments2, moments3)
+
+    def needs(self, inputs2: Inputs, inputs3: Inputs) -> Probe:
+        """What `probe` returns, where the layers are known: in a session in another order."""
+        two, moments2 = self._trace(inputs2)
+        return self._needs(two, moments2, self._trace(inputs3)[1])
+
+    def _needs(
+        self, two: Trace, moments2: Sequence[int] | None, moments3: Sequence[int] | None
+    ) -> Probe:
         results = [result for call in two.calls.values() for result in call.results.values()]
         largest = max((result.nbytes // 2 for result in results), default=0)
+        copied = self._host.copied
         if moments2 is None or moments3 is None:
-            return Probe(sum(result.nbytes // 2 for result in results), 0)
+            return Probe(sum(result.nbytes // 2 for result in results), copied)
         slope, fixed = footprint.growth(moments2, moments3)
-        return Probe(max(slope, largest), fixed)
+        return Probe(max(slope, largest), fixed + copied)
 
     def forward(self, inputs: Inputs, receive: Receive) -> None:
         """Runs the network; each layer's values are handed over before the next operation.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -95,7 +95,7 @@ class Run:
         numbered = list(enumerate(self.plan.passes))
         preludes = [(number, p) for number, p in numbered if p.prelude]
         walks = [(number, p) for number, p in numbered if not p.prelude]
-        with self.network.session():
+        with self.network.session(self.plan.memory_format):
             for number, p in preludes:
                 yield from self._prelude(number, p)
             if self.strata is None:
@@ -198,7 +198,7 @@ class Run:
         n = 0
         state = self._start(p, self.feed.samples.n if p.prelude else feed.samples.n, found)
         with _memory_of(p, f", a memory= below {self._limit}"):
-            for tile in feed.tiles(p.order, p.samples, p.transformations, p.untransformed):
+            for tile in self._tiles(p, feed):
                 self._fold(tile, p, state)
                 n = max(n, tile.samples.stop)
                 yield Step(number, stratum, tile)
@@ -206,6 +206,9 @@ class Run:
             for name in list(state):
                 found[name] = gather(state.pop(name)) | found[name]
         return n
+
+    def _tiles(self, p: Pass, feed: Feed) -> Iterator[Tile[Inputs]]:
+        return feed.tiles(p.order, p.samples, p.transformations, p.untransformed)
 
     def _fold(self, tile: Tile[Inputs], p: Pass, state: State) -> None:
         shape = (len(tile.samples), len(tile.transformations))
@@ -215,6 +218,8 @@ class Run:
             statistics = state.get(layer.name)
             if statistics is None:
                 return
+            if values.dtype.itemsize == 2:  # widened once for all statistics
+                values = values.float()
             reference = values if p.untransformed == "alone" else values[count:]
             part = tile.holding(
                 torch.unflatten(values[:count], 0, shape), reference if len(reference) else None

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.dlpack import from_dlpack
 
-from tmeasures import naming
+from tmeasures import forwards, naming
 from tmeasures.errors import ArgumentError, ModelError, TMeasuresError, warn
+from tmeasures.forwards import MemoryFormat
 from tmeasures.hints import called, within_memory
 from tmeasures.naming import OUTPUT, Key, Node
 from tmeasures.tile import Inputs
@@ -62,15 +63,22 @@ class Run(ABC):
 
 
 class Host(Protocol):
-    """A model that can be run, and its modules if it has any."""
+    """A model that can be run, and its modules if it has any.
 
+    ``copied`` are the bytes of weights that the open session holds beside the model's.
+    """
+
+    copied: int
     device: torch.device
     dtype: torch.dtype | None
     name: str
     nodes: dict[str, Node]
 
-    def session(self) -> AbstractContextManager[None]:
+    def session(self, memory_format: MemoryFormat = "preserve") -> AbstractContextManager[None]:
         """Makes the model ready for as long as it is open."""
+
+    def convolves(self, inputs: Inputs) -> bool:
+        """Whether the order of images in memory may make a difference."""
 
     def execute(self, inputs: Inputs, run: Run) -> None:
         """Runs the model once."""
@@ -86,6 +94,7 @@ class Modules:
         model: The module.
         call: ``call(model, inputs)``, or None.
         device: Where to run it, or None.
+        autocast: The dtype that its forwards are taken down to, or None.
 
     Raises:
         ArgumentError: The module takes no hooks, or has no weights yet, or is on several devices.
@@ -99,6 +108,7 @@ class Modules:
         model: nn.Module,
         call: Callable[[Any, Any], Any] | None,
         device: torch.device | str | None,
+        autocast: torch.dtype | None = None,
     ) -> None:
         self._model = _unwrapped(model)
         self._call = call or _call
@@ -109,12 +119,14 @@ class Modules:
         tensors = _tensors(self._model)
         self.device = self._target or (tensors[0].device if tensors else torch.device("cpu"))
         self.dtype = next((t.dtype for t in tensors if t.is_floating_point()), None)
+        self._autocast = autocast
+        self._channels_last, self.copied = False, 0
         self._run: Run | None = None
         self._random: list[Tensor] | None = None
 
     @contextmanager
-    def session(self) -> Iterator[None]:
-        """Hooks, no compiled code, and the device."""
+    def session(self, memory_format: MemoryFormat = "preserve") -> Iterator[None]:
+        """Hooks, no compiled code, the device, and the order of weights and inputs in memory."""
         self._random = None
         with ExitStack() as stack:
             origin = next((tensor.device for tensor in _tensors(self._model)), self.device)
@@ -122,6 +134,12 @@ class Modules:
                 stack.callback(self._model.to, origin)
                 with within_memory(f"the network on {self.device}", "give another device="):
                     self._model.to(self.device)
+            if memory_format == "channels_last":
+                what, advice = "the weights, channels last", "give memory_format='preserve'"
+                with within_memory(what, advice):
+                    copied = stack.enter_context(forwards.channels_last(self._model))
+                stack.callback(self._lay_out, self._channels_last, self.copied)
+                self._lay_out(True, copied)
             modules = list(self._model.modules())
             for module in modules:
                 if naming.is_compiled(module):
@@ -146,13 +164,20 @@ class Modules:
         self._run = run
         try:
             with self._randomness(), self._evaluation(), torch.no_grad():
-                run.returned(OUTPUT, self._call(self._model, inputs))
+                given = forwards.laid_out(inputs) if self._channels_last else inputs
+                with self._precision(lower=True):
+                    output = self._call(self._model, given)
+                run.returned(OUTPUT, output)
         except Exception as error:
             if not isinstance(error, TMeasuresError):
                 error.add_note(f"raised in {run.where().rstrip(',')}")
             raise
         finally:
             self._run = None
+
+    def convolves(self, inputs: Inputs) -> bool:
+        """Whether the order of images in memory may make a difference."""
+        return forwards.convolves(self._model, inputs)
 
     def fingerprint(self) -> str | None:
         """A hash of the weights, or None if their bytes cannot be had."""
@@ -173,7 +198,17 @@ class Modules:
 
     def _end(self, path: str, module: nn.Module, args: object, output: object) -> None:
         if self._run:
-            self._run.end(path, output)
+            with self._precision(lower=False):
+                self._run.end(path, output)
+
+    def _lay_out(self, channels_last: bool, copied: int) -> None:
+        self._channels_last, self.copied = channels_last, copied
+
+    def _precision(self, *, lower: bool) -> AbstractContextManager[object]:
+        """The network's forward runs in lower precision, and nothing that reads its outputs."""
+        if self._autocast is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self._autocast, enabled=lower)
 
     @contextmanager
     def _evaluation(self) -> Iterator[None]:
@@ -225,14 +260,18 @@ class Arrays:
                 "the model gets numpy arrays"
             )
         self.dtype: torch.dtype | None = None
-        self.name = type(model).__name__
+        self.name, self.copied = type(model).__name__, 0
         self.nodes: dict[str, Node] = {}
         self._model = model
         self._call = call or (lambda model, batch: model.run(batch))
 
-    def session(self) -> AbstractContextManager[None]:
+    def session(self, memory_format: MemoryFormat = "preserve") -> AbstractContextManager[None]:
         """Nothing to prepare."""
         return nullcontext()
+
+    def convolves(self, inputs: Inputs) -> bool:
+        """Not that anybody knew."""
+        return False
 
     def fingerprint(self) -> None:
         """Nobody knows where the weights are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle
@@ -109,14 +109,19 @@ class Feed:
         return self.samples.labels([self._moves([self.parts.columns[0]])])
 
     def tiles(
-        self, order: Order, s: int, t: int, untransformed: Untransformed = "no"
+        self,
+        order: Order,
+        s: int,
+        t: int,
+        untransformed: Untransformed = "no",
+        only: Sequence[int] | None = None,
     ) -> Iterator[Tile[Inputs]]:
         """Every tile once, in the given order; values are the ``s * t`` inputs of the network.
 
         Sample-first order reads each sample once, transformation-first once per block of
         transformations, as both do where callables act on items. Untransformed inputs are the
         values of one column in place of the matrix (``"alone"``), or follow the others of the first
-        tile of their rows (``"beside"``).
+        tile of their rows (``"beside"``). ``only`` names places of tiles in a row: no others come.
         """
         alone = untransformed == "alone"
         columns = [range(1)] if alone else list(blocks(len(self.transformations), t))
@@ -124,14 +129,14 @@ class Feed:
             (range(0) if alone else block, alone or (untransformed == "beside" and not block.start))
             for block in columns
         ]
-        places = range(len(columns))
-        for group in [places] if order == "sample" else [places[k : k + 1] for k in places]:
+        places = range(len(columns)) if only is None else only
+        for group in [places] if order == "sample" else [[k] for k in places]:
             for batch, k in self._batches(s, group, parts):
                 inputs = self._inputs(batch.inputs, batch.ids, *parts[k])
                 yield Tile(batch.samples, columns[k], batch.ids, batch.labels, inputs)
 
     def _batches(
-        self, s: int, group: range, parts: list[tuple[range, bool]]
+        self, s: int, group: Sequence[int], parts: list[tuple[range, bool]]
     ) -> Iterator[tuple[Batch, int]]:
         """Batches on the device, each with the places of a group of blocks in turn."""
         if self.parts is None:

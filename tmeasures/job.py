@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from tmeasures import forwards
 from tmeasures.acting import Action, Said, actions_of_layers, declared, try_actions
 from tmeasures.budget import memory_limit
 from tmeasures.capture import Network, Probe
 from tmeasures.demands import enough, left_out_of, obtained, result_bytes
 from tmeasures.errors import ArgumentError, TransformationError
+from tmeasures.formats import planned
+from tmeasures.forwards import Autocast, MemoryFormat
 from tmeasures.hints import called, near, whole
 from tmeasures.inputs import Feed
 from tmeasures.measures import Measure, resolve, takes_all
@@ -85,7 +88,8 @@ _SETS: dict[str, Callable[..., TransformationSet]] = {
 class Job:
     """All that a run needs, checked and probed.
 
-    ``left_out_of`` says from measures to the layers that they cannot be had of, and why.
+    ``left_out_of`` says from measures to the layers that they cannot be had of, and why; ``errors``
+    whether standard errors are asked for.
     """
 
     network: Network
@@ -97,6 +101,13 @@ class Job:
     arguments: dict[str, str]
     actions: Mapping[str, Actions | str]
     left_out_of: dict[str, dict[str, str]]
+    errors: bool
+
+    @property
+    def given(self) -> tuple[Any, ...]:
+        """What a `tmeasures.engine.Run` is given."""
+        parts = self.plan, self.network, self.feed, self.measures, self.kinds, self.strata
+        return *parts, self.errors, self.actions
 
 
 def prepare(
@@ -119,6 +130,8 @@ def prepare(
     batch_size: int | None = None,
     memory: int | str | None = None,
     device: torch.device | str | None = None,
+    memory_format: MemoryFormat | Literal["auto"] = "auto",
+    autocast: Autocast | None = None,
     seed: int = 0,
     plan: Plan | None = None,
 ) -> Job:
@@ -127,8 +140,11 @@ def prepare(
     for name, value in (("call", call), ("preprocess", preprocess)):
         if value is not None and not callable(value):
             raise ArgumentError(f"{name} is {called(value)}; give a function, or None")
-    if plan is not None and not (batch_size is memory is None):
-        raise ArgumentError("plan= says how large tiles are; leave batch_size= and memory= out")
+    if plan is not None and not (batch_size is memory is None and memory_format == "auto"):
+        raise ArgumentError(
+            "plan= says how large tiles are and how images lie; leave batch_size=, memory= and "
+            "memory_format= out"
+        )
     if batch_size is not None:
         batch_size = whole("batch_size", batch_size)
     if stratify not in (None, "mean", "each"):
@@ -139,14 +155,22 @@ def prepare(
     for measure in chosen:
         measure.check(errors)
     network = Network(
-        model, layers=layers, activations=activations, layout=layout, call=call, device=device
+        model,
+        layers=layers,
+        activations=activations,
+        layout=layout,
+        call=call,
+        device=device,
+        autocast=autocast,
     )
+    forwards.check(memory_format, autocast, network.device, isinstance(model, nn.Module))
+    order: MemoryFormat = "channels_last" if memory_format == "channels_last" else "preserve"
     limit = memory_limit(memory, network.device)
     feed = feed_for(network, samples, transformations, preprocess, input, labels, n_samples, seed)
     m = len(feed.transformations)
     _other_than_identities(wanted, feed.transformations)
     enough(chosen, feed.samples.n, m)
-    found = probe(network, feed, wanted.untransformed)
+    found = probe(network, feed, wanted.untransformed, order)
     actions, no_inverse = _actions(wanted, network, feed, functions, takes_all(measures))
     reasons = {str(each): left_out_of(each, network.layers, actions, no_inverse) for each in chosen}
     chosen = obtained(chosen, reasons, network.layers, takes_all(measures))
@@ -176,6 +200,8 @@ def prepare(
         reads_labels=reads_labels,
         actions=actions,
         left_out=reasons,
+        memory_format=order,
+        autocast=autocast,
     )
     arguments = {
         "layers": layers,
@@ -189,14 +215,21 @@ def prepare(
         "n_samples": n_samples,
         "batch_size": batch_size,
         "memory": memory,
+        "memory_format": memory_format,
+        "autocast": autocast,
     }
-    usual = (None, "unit")
+    usual = (None, "unit", "auto")
     given = {name: _spelled(value) for name, value in arguments.items() if value not in usual}
-    ready = choose(problem) if plan is None else check(plan, problem)
+    if plan is not None:
+        ready = check(plan, problem)
+    else:
+        ready = planned(problem, network, feed) if memory_format == "auto" else choose(problem)
     if feed.reads_each_tile:
         ready = ready.reading_each_tile()
     left_out = {name: why for name, why in reasons.items() if why}
-    return Job(network, feed, chosen, problem.kinds, strata, ready, given, actions, left_out)
+    return Job(
+        network, feed, chosen, problem.kinds, strata, ready, given, actions, left_out, errors
+    )
 
 
 def _actions(
@@ -277,16 +310,22 @@ def as_set(given: Any) -> TransformationSet:
     raise ArgumentError(f"transformations is {what}; {advice}")
 
 
-def probe(network: Network, feed: Feed, untransformed: str = "") -> Probe:
+def probe(
+    network: Network,
+    feed: Feed,
+    untransformed: str = "",
+    memory_format: MemoryFormat = "preserve",
+) -> Probe:
     """Try the transformations, then find the layers with two tiny batches.
 
     Args:
         network: The network.
         feed: Its inputs.
         untransformed: Measures for which untransformed inputs go through the network too.
+        memory_format: The order of weights and inputs in memory.
     """
     feed.check(untransformed)
-    with network.session():
+    with network.session(memory_format):
         return network.probe(feed.probe(2), feed.probe(3))
 
 

@@ -12,6 +12,7 @@ import torch
 
 from tmeasures.budget import size
 from tmeasures.capture import Layer
+from tmeasures.forwards import Autocast, MemoryFormat
 from tmeasures.inputs import Untransformed
 from tmeasures.statistics import Order, Setup
 
@@ -120,6 +121,10 @@ class Plan:
         why: The reasons, a sentence each.
         reads_each_tile: Whether samples are read for each tile that they are in, as callables of
             items take (``on="item"``).
+        memory_format: ``"preserve"``, or ``"channels_last"`` where weights and inputs lie so.
+        autocast: The precision that forwards are taken down to: ``"bfloat16"``, ``"float16"``; None
+            for their own.
+        seconds: What `measure` takes, as far as a trial tells; None without.
 
     Example:
         >>> import torch, tmeasures as tm
@@ -147,6 +152,9 @@ class Plan:
     reads_labels: bool = False
     why: tuple[str, ...] = field(default=())
     reads_each_tile: bool = False
+    memory_format: MemoryFormat = "preserve"
+    autocast: Autocast | None = None
+    seconds: float | None = None
 
     @property
     def inputs(self) -> int | None:
@@ -226,8 +234,16 @@ class Plan:
             f"  result       {size(self.result_bytes)}",
             f"  memory       {size(self.memory)} allowed for state and tile",
             f"  device       {self.device}{_threads() if self.device == 'cpu' else ''}",
+            f"  forward      {self._forward}",
         ]
+        if self.seconds is not None:
+            lines.append(f"  seconds      {self.seconds:,.2g} by a trial")
         return "\n".join(lines + [f"  why          {reason}" for reason in self.why])
+
+    @property
+    def _forward(self) -> str:
+        order = "channels last" if self.memory_format == "channels_last" else "order as it comes"
+        return order + (f", autocast to {self.autocast}" if self.autocast else "")
 
     def __repr__(self) -> str:
         passes = "1 pass" if len(self.passes) == 1 else f"{len(self.passes)} passes"

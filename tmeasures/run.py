@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from tmeasures import engine, results
+from tmeasures import engine
 from tmeasures.acting import Action
 from tmeasures.capture import Layer, Network
 from tmeasures.demands import enough
@@ -20,12 +19,15 @@ from tmeasures.engine import Run
 from tmeasures.errors import ArgumentError, warn
 from tmeasures.fields import NOT_FINITE
 from tmeasures.finishing import Outcome
+from tmeasures.forwards import Autocast, MemoryFormat
 from tmeasures.hints import near, whole
-from tmeasures.job import DEFAULT_MEASURES, Job, feed_for, prepare, probe
+from tmeasures.job import DEFAULT_MEASURES, feed_for, prepare, probe
 from tmeasures.measures import Measure
 from tmeasures.plan import Pass, Plan
 from tmeasures.planning import tile_shape
 from tmeasures.progress import bar
+from tmeasures.recording import result_of
+from tmeasures.rehearsal import seconds_of
 from tmeasures.statistics import Order
 from tmeasures.strata import How
 from tmeasures.tile import Tile
@@ -56,6 +58,8 @@ def measure(
     batch_size: int | None = None,
     memory: int | str | None = None,
     device: torch.device | str | None = None,
+    memory_format: MemoryFormat | Literal["auto"] = "auto",
+    autocast: Autocast | None = None,
     seed: int = 0,
     progress: bool = True,
     plan: Plan | None = None,
@@ -96,6 +100,14 @@ def measure(
         batch_size: Inputs in a tile; None lets the plan choose.
         memory: What state and tile may take, in bytes or as ``"4GiB"``; None: half of what is free.
         device: Where to run; None: where the model is. The model is moved back.
+        memory_format: ``"channels_last"``: weights and inputs of 4 dims (and of 5) have their
+            channels last in memory, which makes some convolutional networks faster; ``"preserve"``:
+            all lies as it comes; ``"auto"``: the faster one in a trial, which at most 2 % of the
+            inputs go through, and which a run of under 2,400 inputs does without. The weights get
+            their memory back. The two differ by rounding: a plan keeps the choice.
+        autocast: ``"bfloat16"``, or on CUDA ``"float16"``: forwards run under ``torch.autocast``.
+            They may be much faster, and activations then have the 8 bits (float16: 11) of such
+            numbers; sums of them stay float64. None: in the network's own precision.
         seed: Of the order of the samples, and of random transformations.
         progress: Whether to show a bar with pass, tile, inputs per second and time left, in
             terminals and notebooks. What else happens is told to the logger ``tmeasures``.
@@ -147,62 +159,53 @@ def measure(
         batch_size=batch_size,
         memory=memory,
         device=device,
+        memory_format=memory_format,
+        autocast=autocast,
         seed=seed,
         plan=plan,
     )
     logger.info("the plan\n%s", job.plan)
     for name, why in job.network.left_out.items():
         logger.info("layer %r is left out: %s", name, why)
-    run = Run(
-        job.plan,
-        job.network,
-        job.feed,
-        job.measures,
-        job.kinds,
-        job.strata,
-        errors,
-        job.actions,
-    )
+    run = Run(*job.given)
     shown = bar(job.network.name, "inputs", wanted=progress, total=job.plan.inputs)
     with closing(run.steps()) as steps, shown:
         ids, found_labels = consume(steps, job.plan, shown)
     enough(job.measures, len(ids), job.plan.m, job.plan.strata)
     _warn_not_finite(run.outcomes)
-    attributes = _attributes(job, len(ids), time.perf_counter() - started)
-    return results.build(
-        [(outcome.layer, outcome.fields) for outcome in run.outcomes],
-        status={outcome.layer.name: outcome.status for outcome in run.outcomes},
-        stratum_status=run.stratum_status,
-        strata=None if job.strata is None else job.strata.labels,
-        transformations=job.feed.transformations,
-        ids=ids,
-        labels=found_labels,
-        attributes=attributes,
-    )
+    return result_of(job, run, ids, found_labels, started)
 
 
 def explain(
     model: Any,
     samples: Any,
     transformations: TransformationSet | Iterable[Callable[..., Any]] | None = None,
+    *,
+    trial: bool = False,
     **arguments: Any,
 ) -> Plan:
     """Say how `measure` would go, with the same arguments: passes, order, tile, bytes, and why.
 
-    Runs two tiny batches to see the layers, then only thinks; with ``stratify``, where labels are
-    in the items of a data set, these are read once.
+    Runs two tiny batches to see the layers, for ``memory_format="auto"`` the trial that `measure`
+    runs too, and then only thinks; with ``stratify``, where labels are in the items of a data set,
+    these are read once.
 
     Args:
         model: The network.
         samples: What would be read.
         transformations: What would be applied.
+        trial: Whether to run a few tiles too, for ``plan.seconds``: what `measure` takes with this
+            plan, kernels being compiled. Within a factor of 1.5 on a quiet machine. It costs 5
+            tiles of each pass (9 where a row takes several; of each stratum), once more the first
+            of them, all of the state, and a result that is thrown away.
         arguments: The others of `measure`.
 
     Returns:
         A `Plan`, which prints readably, and which ``measure(..., plan=plan)`` takes.
 
     Raises:
-        TMeasuresError: As `measure` does before it runs.
+        TMeasuresError: As `measure` does before it runs; a trial of an iterable data set, which
+            serves one reading.
 
     Example:
         >>> import torch, tmeasures as tm
@@ -213,7 +216,18 @@ def explain(
     """
     _known("explain", arguments, measure.__kwdefaults__ or {})
     arguments.pop("progress", None)
-    return prepare(model, samples, transformations, **arguments).plan
+    job = prepare(model, samples, transformations, **arguments)
+    if not trial:
+        return job.plan
+    if job.feed.samples.iterable:
+        raise ArgumentError(
+            "trial=True for an iterable data set, which serves one reading; leave it out, or give "
+            "a data set with an index"
+        )
+    planned = {"plan": job.plan, "measures": job.measures, "batch_size": None, "memory": None}
+    arguments |= planned | {"memory_format": "auto"}
+    seconds = seconds_of(lambda: prepare(model, samples, transformations, **arguments))
+    return replace(job.plan, seconds=seconds)
 
 
 def walk(
@@ -346,31 +360,3 @@ def _warn_not_finite(outcomes: Iterable[Outcome]) -> None:
         f"square for some input; check inputs and weights for NaN: all measures of these are "
         f"NaN, and tm.summary counts them"
     )
-
-
-def _attributes(job: Job, n: int, seconds: float) -> dict[str, object]:
-    plan, network = job.plan, job.network
-    device = str(network.device)
-    if network.device.type == "cuda":
-        device += f" ({torch.cuda.get_device_name(network.device)})"
-    return {
-        "tmeasures": version("tmeasures"),
-        "torch": torch.__version__,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "model": network.name,
-        "parameters": network.fingerprint,
-        "transformations": job.feed.transformations.name,
-        "measures": [str(measure) for measure in job.measures],
-        "n_samples": n,
-        "n_transformations": plan.m,
-        "n_units": sum(plan.layers.values()),
-        "seed": job.feed.seed,
-        "arguments": job.arguments,
-        "plan": json.loads(plan.to_json()),
-        "device": device,
-        "seconds": seconds,
-        "inputs": plan.inputs_of(n),
-        "stratify": plan.stratify or "none",
-        "left_out": network.left_out,
-        "left_out_of": job.left_out_of,
-    }

@@ -28,9 +28,11 @@ _VERBOSE = Annotated[
 
 _OPTIONS = {
     "n_samples": "--limit",
+    "memory_format": "--memory-format",
     "batch_size": "--batch-size",
     "preprocess": "--preprocess",
     "activations": "--activations",
+    "autocast": "--autocast",
     "measures": "--measures",
     "statistic": "--statistic",
     "stratify": "--stratify",
@@ -157,7 +159,7 @@ def _translated(text: str) -> str:
     text = text.replace("of tm.stratum(tree, label)", "with --stratum LABEL")
     in_a_file = "or clip=False, to a set in a file, as --transformations file.py:name"
     text = text.replace("or clip=False", in_a_file)
-    text = text.replace("errors=True", "--errors")
+    text = text.replace("errors=True", "--errors").replace("trial=True", "--trial")
     text = re.sub(r", or an object such as tm\.\w+\(.*?\)", "", text)
     names = "|".join(_OPTIONS)
     return (

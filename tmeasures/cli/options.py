@@ -36,6 +36,21 @@ class Stratify(StrEnum):
     each = "each"
 
 
+class MemoryFormat(StrEnum):
+    """In which order images lie in memory."""
+
+    auto = "auto"
+    preserve = "preserve"
+    channels_last = "channels_last"
+
+
+class Autocast(StrEnum):
+    """The precision that forwards are taken down to."""
+
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
 class Channels(StrEnum):
     """Where an array has its channels."""
 
@@ -259,6 +274,20 @@ class Question:
             metavar="SIZE", help="What state and tile may take, such as 4GiB; half of what is free."
         ),
     ] = None
+    memory_format: Annotated[
+        MemoryFormat,
+        Option(
+            help="Whether images have their channels last in memory, which makes some networks "
+            "faster; auto: what a short trial finds the faster."
+        ),
+    ] = MemoryFormat.auto
+    autocast: Annotated[
+        Autocast | None,
+        Option(
+            help="Run the network in lower precision, which may be much faster; float16 on CUDA "
+            "only."
+        ),
+    ] = None
 
     def arguments(self) -> dict[str, Any]:
         """Those of `tmeasures.measure`."""
@@ -268,6 +297,8 @@ class Question:
             "errors": self.errors,
             "batch_size": self.batch_size,
             "memory": self.memory,
+            "memory_format": self.memory_format.value,
+            "autocast": None if self.autocast is None else self.autocast.value,
         }
 
 

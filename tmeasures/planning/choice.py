@@ -93,6 +93,8 @@ def _plan(problem: Problem, passes: tuple[Pass, ...], first: tuple[Pass, ...]) -
         strata=problem.strata,
         identities=problem.identities,
         reads_labels=problem.reads_labels,
+        memory_format=problem.memory_format,
+        autocast=problem.autocast,
     )
     return replace(plan, why=tuple(reasons(problem, plan, first)))
 
@@ -121,6 +123,7 @@ def check(plan: Plan, problem: Problem) -> Plan:
         ),
         ("measures", needs - given or kept - problem.kinds.keys(), frozenset()),
         ("spread", plan.spread or not problem.spread, True),
+        ("autocast", plan.autocast, problem.autocast),
         ("errors", plan.errors or not problem.wanted.errors, True),
         (
             "identities",

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from tmeasures.capture import Layer, Probe
+from tmeasures.forwards import Autocast, MemoryFormat
 from tmeasures.plan import Pass
 from tmeasures.planning.tiles import tile_shape, walk_shape
 from tmeasures.planning.ways import Walk, Wanted, Way
@@ -67,6 +68,8 @@ class Problem:
         actions: How the transformations act on each layer's outputs, or why that is not known;
             empty where no statistic asks.
         left_out: From measures to the layers that they cannot be had of, and why.
+        memory_format: The order in which images lie in memory.
+        autocast: The precision that forwards are taken down to.
     """
 
     network: str
@@ -87,6 +90,8 @@ class Problem:
     reads_labels: bool = False
     actions: Mapping[str, Actions | str] = field(default_factory=dict)
     left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    memory_format: MemoryFormat = "preserve"
+    autocast: Autocast | None = None
 
     @cached_property
     def kinds(self) -> dict[str, Kind]:
@@ -175,8 +180,12 @@ class Problem:
         return 8 * self.units * numbers + min(sum(tables), max(CACHE_BYTES, *tables, 0)) + brought
 
     def tile_bytes(self, inputs: int) -> int:
-        """Bytes of a tile: inputs before and after the warp, and the forward pass."""
-        each = self.probe.bytes_per_input + 3 * self.input_bytes
+        """Bytes of a tile: inputs before and after the warp, and the forward pass.
+
+        Outputs of half precision are widened to float32, a layer at a time.
+        """
+        half = (layer.n_units for layer in self.layers if layer.dtype.itemsize == 2)
+        each = self.probe.bytes_per_input + 3 * self.input_bytes + 4 * max(half, default=0)
         return int((self.probe.bytes_fixed + inputs * each) * _HEAP.get(self.device, 1.0))
 
     def bytes(self, passes: Sequence[Pass]) -> int:
