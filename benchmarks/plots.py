@@ -7,7 +7,7 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from rounds import Figures
 
 LABELS = {"batch": "inputs in a batch", "m": "transformations"}
@@ -34,7 +34,7 @@ def draw(found: Figures, folder: Path) -> list[Path]:
 
 
 def picture(records: Sequence[Figures], part: str, machine: Figures) -> Figure:
-    """Medians over least to greatest, both axes logarithmic in steps of two and ten."""
+    """Medians, over bands from least to greatest; the horizontal axis goes by doublings."""
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.subplots()
     at = [record[part] for record in records]
@@ -48,7 +48,7 @@ def picture(records: Sequence[Figures], part: str, machine: Figures) -> Figure:
     axes.set_xscale("log", base=2)
     axes.set_xticks(at, [f"{value:,}" for value in at])
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(LABELS[part])
     axes.set_ylabel("million activations a second")

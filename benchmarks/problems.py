@@ -84,7 +84,7 @@ PROBLEMS = {
         _digits("simple_conv", "simple_conv", n=128, m=16, parts=(*_MAIN, "batch")),
         Problem("resnet18", "resnet18", (3, 64, 64), n=32, m=16, parts=(*_MAIN, "batch")),
         _photos("save", "resnet18", n=4, parts=("save",), layers=_CONVOLUTIONS),
-        _digits("columns", "small", n=32, m=4224, parts=("m",), transformations=combined),
+        _digits("columns", "simple_conv_4", n=32, m=4224, parts=("m",), transformations=combined),
         _digits(
             "beyond", "simple_conv_4", n=64, m=4224, parts=("beyond",), transformations=combined
         ),

@@ -14,7 +14,7 @@ from workload import How, Workload
 
 BATCHES = tuple(2**k for k in range(10))
 COLUMNS = (4, 16, 64, 264, 1056, 4224)
-# Inputs at each m: a bare forward pass of a third of a second.
+# Inputs at each m: a bare forward pass of a second or two.
 _INPUTS = 2**17
 # Samples at the least: the tiles that a plan takes have 16.
 _LEAST = 32
@@ -95,6 +95,7 @@ def _compared(work: Workload, n: int, pairs: Mapping[str, Compared], how: How) -
         for name, pair in pairs.items()
         for what, call in pair.items()
     }
+    work.forward(1)  # transforms all inputs
     for pair in pairs.values():
         pair["seconds"]()  # compiles, fills caches
     together = {name: (f"{name} forward", f"{name} seconds") for name in pairs}

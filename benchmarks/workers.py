@@ -54,8 +54,10 @@ class Worker:
         assert self.process.stdout is not None
         if line := self.process.stdout.readline():
             return json.loads(line)
+        self.process.communicate()
         raise RuntimeError(
-            f"{self.script.name} ended with status {self.process.wait()} and no answer: see above"
+            f"{self.script.name} ended with status {self.process.returncode} and no answer; its "
+            "error stands above"
         )
 
     def __enter__(self) -> Self:
