@@ -118,5 +118,7 @@ def about(work: Workload, n: int, case: Case | None = None) -> Figures:
         "activations": sum(plan.layers.values()),
         "layers": len(plan.layers),
         "batch": last.samples * last.transformations,
+        # At merging: plan.memory_format.
+        "order": getattr(plan, "memory_format", None),
         "passes": [str(p) for p in plan.passes],
     }

@@ -15,7 +15,7 @@ from workload import How, Workload
 BATCHES = tuple(2**k for k in range(10))
 COLUMNS = (4, 16, 64, 264, 1056, 4224)
 # Inputs at each m: a bare forward pass of a second or two.
-_INPUTS = 2**17
+_INPUTS = 2**16
 # Samples at the least: the tiles that a plan takes have 16.
 _LEAST = 32
 

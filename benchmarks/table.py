@@ -42,6 +42,7 @@ _COLUMNS: tuple[tuple[str, str, Show], ...] = (
     ("device", "device", str),
     ("backend", "backend", str),
     ("allocator", "allocator", str),
+    ("order", "order", str),
     ("batch", "batch", number(0)),
     ("seconds", "seconds", spread(3)),
     ("fixed s", "fixed_s", median(3)),

@@ -93,6 +93,7 @@ def test_usual_parts_of_all_problems_end_in_a_table(tmp_path, capsys):
 
     found = quick(tmp_path, "--markdown", str(tmp_path / "figures.md"))
     assert {"cpu", "cores", "torch", "numba", "kernels", "copy, GB/s"} <= found["machine"].keys()
+    # At merging: every problem with the part "error" has records of it.
     expected = {
         (part, problem.name)
         for problem in PROBLEMS.values()
