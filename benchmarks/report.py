@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 import table
-from table import EMPTY, MEBIBYTE, Figures, Show, median, number, spread
+from table import EMPTY, MEBIBYTE, Figures, Show, median, number, scientific, spread
 
 Columns = Sequence[tuple[str, str, Show]]
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
@@ -128,8 +128,8 @@ SECTIONS: dict[str, Columns] = {
         ("peer / ours", "peer_over_ours", number(1)),
         ("ours MiB", "peak", _BYTES),
         ("peer MiB", "peer_peak", _BYTES),
-        ("median relative difference", "difference_median", number(12)),
-        ("largest", "difference", number(9)),
+        ("median relative difference", "difference_median", scientific),
+        ("largest", "difference", scientific),
         ("layers compared", "peer_layers", _layers),
         ("layers it sees wrongly", "peer_wrong_layers", _layers),
     ),

@@ -28,7 +28,8 @@ def median(digits: int, scale: float = 1) -> Show:
     return lambda of: show(of["median"])
 
 
-def _scientific(value: float) -> str:
+def scientific(value: float) -> str:
+    """Shows a small number."""
     return f"{value:.1e}"
 
 
@@ -56,7 +57,7 @@ _COLUMNS: tuple[tuple[str, str, Show], ...] = (
     ("peer s", "peer_s", median(2)),
     ("peer / ours", "peer_over_ours", number(1)),
     ("peer MiB", "peer_peak", number(0, MEBIBYTE)),
-    ("difference", "difference", _scientific),
+    ("difference", "difference", scientific),
 )
 """Heading, name of the figure, and how it is shown."""
 
