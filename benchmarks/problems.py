@@ -1,17 +1,15 @@
-"""The table of problems, and a problem made ready to run."""
+"""The table of problems, and what is measured of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
-from math import ceil
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+import networks
 import torch
-import xarray as xr
-from networks import ResNet18
-from torch import Tensor, nn
 
 import tmeasures as tm
 
@@ -19,29 +17,35 @@ import tmeasures as tm
 _SAMPLES_ELSEWHERE = 16
 
 
+def combined(m: int) -> tm.TransformationSet:
+    """So many of the paper's combined set, evenly spread."""
+    whole = tm.combined()
+    return whole[:: len(whole) // m]
+
+
 @dataclass(frozen=True)
 class Problem:
-    """A row of the table.
+    """A network and what goes through it.
 
     Attributes:
         name: What ``--problem`` takes.
-        network: Makes the network for images of a shape.
+        network: Name of the network.
         shape: Of an image, ``(channel, y, x)``.
         n: Samples; overheads are measured at n and 4n.
-        m: Rotations.
-        measures: Short names.
-        parts: What is measured of it: ``"overhead"``, ``"memory"``, ``"costs"``, ``"save"``.
+        m: Transformations.
+        parts: What is measured of it, names of `parts.PARTS`.
+        transformations: Makes m of them.
         layers: Patterns of the layers; None for all.
         quick_shape: Of the images of ``--quick``.
     """
 
     name: str
-    network: Callable[[tuple[int, ...]], nn.Module]
+    network: str
     shape: tuple[int, ...]
     n: int
-    m: int = 16
-    measures: tuple[str, ...] = ("TV", "SV", "NV", "ANOVA")
-    parts: tuple[str, ...] = ("overhead", "memory", "costs")
+    m: int
+    parts: tuple[str, ...]
+    transformations: Callable[[int], tm.TransformationSet] = tm.rotations
     layers: tuple[str, ...] | None = None
     quick_shape: tuple[int, ...] = (3, 16, 16)
 
@@ -49,6 +53,12 @@ class Problem:
     def sizes(self) -> tuple[int, int]:
         """Samples of the short and of the long run."""
         return self.n, 4 * self.n
+
+    def make(self) -> torch.nn.Module:
+        """The network, of seed 0; the global random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return networks.NETWORKS[self.network](self.shape).eval()
 
     def quick(self) -> Problem:
         """The same problem with hardly any inputs."""
@@ -61,120 +71,77 @@ class Problem:
         return replace(self, n=_SAMPLES_ELSEWHERE * self.n)
 
 
-def simple_conv(shape: tuple[int, ...]) -> nn.Module:
-    """The SimpleConv of the paper, 32 first filters."""
-    from tmeasures.simple_conv import SimpleConv
-
-    return SimpleConv(filters=32, shape=shape, classes=10)
-
-
-def resnet18(shape: tuple[int, ...]) -> nn.Module:
-    """The residual network, 1000 classes."""
-    return ResNet18(channels=shape[0])
-
-
 # 3.4 million activations at 224x224.
 _CONVOLUTIONS = ("stem.0", "stem.3", "*conv*", "*shortcut*", "fc")
 
-_MOMENTS = ["TV", "SV", "NV", "ANOVA"]
-_OTHERS = ["TD", "SD", "ND", "GF"]
-_SAME = ["VSE", "DSE"]
-
-COSTS: dict[str, dict[str, Any]] = {
-    "TV, SV, NV, ANOVA": {"measures": _MOMENTS},
-    **{name: {"measures": name} for name in (*_MOMENTS, *_OTHERS)},
-    "all of these": {"measures": [*_MOMENTS, *_OTHERS]},
-    "ND of maps": {"measures": tm.NormalizedDistance(vectors=True)},
-    "VSE, DSE": {"measures": _SAME},
-    "moments, VSE, DSE": {"measures": [*_MOMENTS, *_SAME]},
-    "VSE, DSE, copied pixels": {"measures": _SAME, "lattice": True},
-    "moments, VSE, DSE, copied pixels": {
-        "measures": [*_MOMENTS, *_SAME],
-        "lattice": True,
-    },
-    "SSE": {"measures": "SSE"},
-    "all": {"measures": "all"},
-}
-"""What the costs of a problem are told of; on the lattice: copied pixels."""
+_MAIN = ("overhead", "alone", "error", "memory", "costs", "peer")
+_digits = partial(Problem, shape=(1, 28, 28), quick_shape=(1, 12, 12))
+_photos = partial(Problem, shape=(3, 224, 224), m=4)
 
 PROBLEMS = {
     problem.name: problem
     for problem in (
-        Problem("simple_conv", simple_conv, (1, 28, 28), n=128, quick_shape=(1, 12, 12)),
-        Problem("resnet18", resnet18, (3, 64, 64), n=32),
-        Problem("save", resnet18, (3, 224, 224), n=4, m=4, parts=("save",), layers=_CONVOLUTIONS),
+        _digits("simple_conv", "simple_conv", n=128, m=16, parts=(*_MAIN, "batch")),
+        Problem("resnet18", "resnet18", (3, 64, 64), n=32, m=16, parts=(*_MAIN, "batch")),
+        _photos("save", "resnet18", n=4, parts=("save",), layers=_CONVOLUTIONS),
+        _digits("columns", "simple_conv_4", n=32, m=4224, parts=("m",), transformations=combined),
+        _digits(
+            "beyond", "simple_conv_4", n=64, m=4224, parts=("beyond",), transformations=combined
+        ),
+        _digits("growth", "small", n=100, m=4, parts=("growth",), transformations=combined),
+        _photos("resnet50", "resnet50", n=64, parts=("big",)),
+        _photos("vit_b", "vit_b", n=64, parts=("big",)),
     )
 }
 """The table, by name."""
 
 
-class Workload:
-    """A problem made ready: the network, the samples, and the inputs that are already rotated.
+@dataclass(frozen=True)
+class Case:
+    """One call of `tmeasures.measure`.
 
-    Weights and samples are those of seed 0; the global random state is left as it was.
-
-    Args:
-        problem: The problem.
-        device: Where network and inputs are.
+    Attributes:
+        arguments: Its arguments.
+        lattice: Whether under copied pixels, as many, in place of rotations.
     """
 
-    def __init__(self, problem: Problem, device: str) -> None:
-        self.problem, self.device = problem, torch.device(device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.model = problem.network(problem.shape).eval().to(self.device)
-            self.samples = torch.rand(max(problem.sizes), *problem.shape)
-        self.rotations = tm.rotations(problem.m)
-        self.arguments: dict[str, Any] = {"measures": problem.measures, "layers": problem.layers}
+    arguments: dict[str, Any] = field(default_factory=dict)
+    lattice: bool = False
 
-    @cached_property
-    def plan(self) -> tm.Plan:
-        """The plan of the short run; its tile is that of all bare forward passes."""
-        return tm.explain(
-            self.model, self.samples[: self.problem.n], self.rotations, **self.arguments
-        )
 
-    @cached_property
-    def rotated(self) -> list[Tensor]:
-        """The inputs of the long run, a tile each."""
-        return list(self.rotate(max(self.problem.sizes)))
+MOMENTS = ("TV", "SV", "NV", "ANOVA")
+_OTHERS = ("TD", "SD", "ND", "GF")
+_SAME = ("VSE", "DSE")
 
-    @property
-    def units(self) -> int:
-        """Activations of the network for one input."""
-        return sum(self.plan.layers.values())
+_CASES: dict[str, dict[str, Case]] = {
+    "overhead": {
+        "moments": Case({"measures": MOMENTS}),
+        "moments, layout preserved": Case({"measures": MOMENTS, "memory_format": "preserve"}),
+        "moments, bfloat16": Case({"measures": MOMENTS, "autocast": "bfloat16"}),
+    },
+    "costs": {
+        **{name: Case({"measures": name}) for name in (*MOMENTS, *_OTHERS)},
+        "moments, TD, SD, ND, GF": Case({"measures": (*MOMENTS, *_OTHERS)}),
+        "ND of maps": Case({"measures": tm.NormalizedDistance(vectors=True)}),
+        "VSE, DSE": Case({"measures": _SAME}),
+        "moments, VSE, DSE": Case({"measures": (*MOMENTS, *_SAME)}),
+        "VSE, DSE, copied pixels": Case({"measures": _SAME}, lattice=True),
+        "moments, VSE, DSE, copied pixels": Case({"measures": (*MOMENTS, *_SAME)}, lattice=True),
+        "SSE": Case({"measures": "SSE"}),
+        "all": Case({"measures": "all"}),
+    },
+    "peer": {"NV, spread=std": Case({"measures": tm.NormalizedVariance(spread="std")})},
+}
 
-    def rotate(self, n: int) -> Iterator[Tensor]:
-        """The inputs of n samples, a tile at a time."""
-        m, first = self.problem.m, self.plan.passes[0]
-        for batch in self.samples[:n].split(first.samples):
-            on_device = batch.to(self.device)
-            for at in range(0, m, first.transformations):
-                block = range(at, min(at + first.transformations, m))
-                yield self.rotations.apply(on_device, block).flatten(0, 1)
 
-    def measure(self, n: int, lattice: bool = False, **others: Any) -> xr.DataTree:
-        """The whole call on n samples: reading, rotating, p-values and tree included.
+def known(arguments: dict[str, Any]) -> bool:
+    """Whether `tmeasures.measure` takes these arguments."""
+    # At merging: goes, with its uses, once memory_format= and autocast= are there.
+    return arguments.keys() <= inspect.signature(tm.measure).parameters.keys()
 
-        Args:
-            n: Samples.
-            lattice: Whether under copied pixels, as many, in place of rotations.
-            others: Arguments of `tmeasures.measure` in place of the problem's.
-        """
-        arguments, transformations = self.arguments | others, self.transformations(lattice)
-        return tm.measure(
-            self.model, self.samples[:n], transformations, progress=False, **arguments
-        )
 
-    def transformations(self, lattice: bool) -> tm.TransformationSet:
-        """The rotations; or as many copied pixels, which copy pixels."""
-        turns = [90.0 * k for k in range(self.problem.m // 4)]
-        return tm.rotations(turns) * tm.flips() if lattice else self.rotations
-
-    @torch.no_grad()
-    def forward(self, n: int) -> None:
-        """The bare forward passes of the same inputs in the same tiles."""
-        first = self.plan.passes[0]
-        tiles = ceil(n / first.samples) * ceil(self.problem.m / first.transformations)
-        for tile in self.rotated[:tiles]:
-            self.model(tile)
+CASES = {
+    part: {name: case for name, case in cases.items() if known(case.arguments)}
+    for part, cases in _CASES.items()
+}
+"""The rows of the table, by part and name."""

@@ -1,51 +1,155 @@
-"""The tables of the terminal."""
+"""What is printed: the machine, a section of each part, the table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
-Figures = dict[str, Any]
+import table
+from table import EMPTY, MEBIBYTE, Figures, Show, median, number, scientific, spread
+
+Columns = Sequence[tuple[str, str, Show]]
+Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 
 
-def _ratio(value: float) -> str:
-    return f"{value:.2f}"
+def _count(passes: Sequence[str]) -> str:
+    return str(len(passes))
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.3f}"
+def _lines(passes: Sequence[str]) -> str:
+    return "; ".join(passes)
 
 
-def _many(value: float) -> str:
-    return f"{value / 1e6:,.0f}"
+def _percent(value: float) -> str:
+    return f"{100 * value:.2g} %"
 
 
-def _mebibytes(value: float | None) -> str:
-    return "unknown" if value is None else f"{value / 2**20:,.1f}"
+def _layers(names: Sequence[str]) -> str:
+    return f"{len(names)}: {', '.join(names)}" if len(names) < 6 else f"{len(names)}"
 
 
-_OVERHEAD: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("slope: measure / forward, goal 1.5", "slope", _ratio),
-    ("measure / forward at n", "ratio_n", _ratio),
-    ("measure / forward at 4n", "ratio_4n", _ratio),
-    ("forward at 4n, s", "forward_s_4n", _seconds),
-    ("fixed part, s", "fixed_s", _seconds),
-    ("fixed part, s / 1e6 activations, goal 1", "fixed_s_per_million", _seconds),
-    ("activations / s, 1e6", "activations_per_s", _many),
-    ("kernel alone, ns / activation", "kernel_ns", _seconds),
-    ("bare read (torch.sum), ns / activation", "read_ns", _seconds),
-    ("kernel / bare read", "kernel_over_read", _ratio),
-    ("kernel / forward", "kernel_over_forward", _seconds),
-    ("rotating / forward", "rotating_over_forward", _seconds),
+def rounds(record: Figures) -> str:
+    """How many rounds count, and whether they are to be trusted."""
+    if "rounds" not in record:
+        return EMPTY if record.get("quiet", True) else "OTHERS WERE BUSY: not to be trusted"
+    if not record["quiet"]:
+        return f"{record['rounds']}, NONE QUIET: not to be trusted"
+    return f"{record['rounds']}, {record['dropped']} dropped"
+
+
+_TIMES: Columns = (
+    ("measures", "case", str),
+    ("slope", "slope", spread(2)),
+    ("/ forward at n", "ratio_n", median(2)),
+    ("at 4n", "ratio", spread(2)),
+    ("/ plain at 4n", "ratio_plain", spread(2)),
+    ("s at 4n", "seconds", median(3)),
+    ("forward", "forward_s", median(3)),
+    ("plain", "plain_s", median(3)),
+    ("fixed s", "fixed_s", median(3)),
+    ("/ 1e6 activations", "fixed_s_per_million", median(3)),
+    ("1e6 act/s", "activations_per_s", median(0, 1e6)),
+    ("passes", "passes", _count),
 )
-_PARTS = {True: "read in quiet", False: "OTHERS WERE BUSY: not to be trusted"}
-_MEMORY = (
-    ("peak of measure at n, MiB", "measure", "n"),
-    ("peak of measure at n, then 4n, MiB", "measure", "4n"),
-    ("peak of forward at n, MiB", "forward", "n"),
-    ("peak of forward at n, then 4n, MiB", "forward", "4n"),
-    ("the plan's bytes, MiB", "measure", "plan"),
+
+_SWEEP: Columns = (
+    ("n", "n", number(0)),
+    ("m", "m", number(0)),
+    ("batch", "batch", number(0)),
+    ("s", "seconds", spread(3)),
+    ("forward s", "forward_s", spread(3)),
+    ("/ forward", "ratio", spread(2)),
+    ("1e6 act/s", "activations_per_s", median(0, 1e6)),
+    ("of the forward", "forward_activations_per_s", median(0, 1e6)),
+    ("GB/s", "gb_per_s", median(2)),
 )
+
+_BYTES = number(1, MEBIBYTE)
+
+SECTIONS: dict[str, Columns] = {
+    "overhead": _TIMES,
+    "costs": _TIMES,
+    "alone": (
+        ("kernel ns / activation", "kernel_ns", spread(3)),
+        ("bare read (torch.sum) ns", "read_ns", spread(3)),
+        ("kernel / bare read", "kernel_over_read", spread(2)),
+        ("kernel / forward", "kernel_over_forward", spread(3)),
+        ("transforming / forward", "rotating_over_forward", spread(3)),
+    ),
+    "error": (
+        ("measure", "case", str),
+        ("median", "median", _percent),
+        ("largest", "largest", _percent),
+        ("units", "units", number(0)),
+        ("worst layer by median", "worst_layer", str),
+        ("its median", "worst_median", _percent),
+    ),
+    "memory": (
+        ("measures", "case", str),
+        ("peak at n, MiB", "at_n", _BYTES),
+        ("then at 4n, MiB", "peak", _BYTES),
+        ("the plan's, MiB", "plan", _BYTES),
+    ),
+    "save": (
+        ("tm.save s", "save_s", spread(3)),
+        ("file MiB", "file", _BYTES),
+        ("variables", "variables", " ".join),
+    ),
+    "batch": _SWEEP,
+    "m": _SWEEP,
+    "beyond": (("measures", "case", str), *_SWEEP, ("passes", "passes", _lines)),
+    "growth": (
+        ("n", "n", number(0)),
+        ("m", "m", number(0)),
+        ("s", "seconds", spread(3)),
+        ("the plan's s", "plan_seconds", number(3)),
+        ("s / the plan's, goal 0.67..1.5", "seconds_over_plan", number(2)),
+        ("peak MiB", "peak", _BYTES),
+        ("the plan's MiB", "plan", _BYTES),
+        ("bytes / the plan's, goal 0.8..1.2", "bytes_over_plan", number(2)),
+        ("left out", "left_out", str),
+    ),
+    "big": (
+        ("measures", "case", str),
+        ("n", "n", number(0)),
+        ("s", "seconds", spread(1)),
+        ("forward s", "forward_s", spread(1)),
+        ("/ forward", "ratio", spread(2)),
+        ("peak MiB", "peak", _BYTES),
+        ("of the whole process MiB", "peak_process", _BYTES),
+        ("the plan's MiB", "plan", _BYTES),
+    ),
+    "peer": (
+        ("measures", "case", str),
+        ("ours s", "seconds", spread(2)),
+        ("peer s", "peer_s", spread(2)),
+        ("plain forward s", "plain_s", spread(2)),
+        ("peer / ours", "peer_over_ours", number(1)),
+        ("ours MiB", "peak", _BYTES),
+        ("peer MiB", "peer_peak", _BYTES),
+        ("median relative difference", "difference_median", scientific),
+        ("largest", "difference", scientific),
+        ("layers compared", "peer_layers", _layers),
+        ("layers it sees wrongly", "peer_wrong_layers", _layers),
+    ),
+}
+"""The columns of each part's section."""
+
+HEADINGS = {
+    "overhead": "the moments against the bare forward pass",
+    "alone": "the parts alone",
+    "error": "what autocast='bfloat16' brings: relative differences from float32",
+    "memory": "peak memory over the set-up",
+    "costs": "other measures against the bare forward pass",
+    "save": "writing the result",
+    "batch": "inputs in a batch",
+    "m": "transformations",
+    "beyond": "more transformations than a tile holds",
+    "growth": "how cost grows, beside the plan",
+    "big": "big networks within 6 GB",
+    "peer": "the paper author's library",
+}
 
 
 def machine(found: Figures) -> str:
@@ -53,63 +157,65 @@ def machine(found: Figures) -> str:
     return "\n".join(["machine", *(f"  {name:<16}{value}" for name, value in found.items())])
 
 
-def problem(found: Figures) -> str:
-    """A problem's figures: a row each, a column for each state of the allocator."""
-    states: dict[str, Figures] = found["states"]
-    rows = [["", *(f"{state} allocator" for state in states)]]
-    rows += [list(row) for row in _rows(list(states.values()))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [_heading(found)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append("  " + "   ".join(cells).rstrip())
-    return "\n".join(lines)
+def section(records: Sequence[Figures], draw: Table = table.text) -> str:
+    """The figures of a part, a problem and a state of the allocator."""
+    first = records[0]
+    columns = [c for c in SECTIONS[first["part"]] if any(_has(r, c[1]) for r in records)]
+    cells = [
+        [show(r[name]) if _has(r, name) else EMPTY for _, name, show in columns] for r in records
+    ]
+    headings = [heading for heading, _, _ in columns]
+    told = [rounds(record) for record in records]
+    if any(told):
+        headings.append("rounds")
+        cells = [[*row, one] for row, one in zip(cells, told, strict=True)]
+    if len(records) == 1:  # a line for each figure
+        headings, cells = (
+            [headings[0], cells[0][0]],
+            [list(line) for line in zip(headings[1:], cells[0][1:], strict=True)],
+        )
+    plans = [r["plan_text"] for r in records if "plan_text" in r]
+    return "\n\n".join([draw(headings, cells), *plans])
 
 
-def _heading(found: Figures) -> str:
-    first = next(iter(found["states"].values()))
-    about = first.get("overhead") or first.get("save") or {}
-    shape = "x".join(map(str, found["shape"]))
-    heading = (
-        f"{found['name']}: {shape}, n = {found['n']}, m = {found['m']}, "
-        f"{' + '.join(found['measures'])}"
+def heading(records: Sequence[Figures]) -> str:
+    """What a section is of, in a line."""
+    first = records[0]
+    line = f"{first['problem']}: {HEADINGS[first['part']]}, {first['allocator']} allocator"
+    if "shape" not in first:
+        return line
+    shape = "x".join(map(str, first["shape"]))
+    return (
+        f"{line}; {shape}, {first['activations']:,} activations in {first['layers']} layers, "
+        f"n = {first['n']:,}, m = {first['m']:,}"
     )
-    if about:
-        heading += f"; {about['activations']:,} activations in {about['layers']} layers"
-    if "tile" in about:
-        heading += f", {about['passes']} pass of tiles of {' x '.join(map(str, about['tile']))}"
-    return heading
 
 
-def _rows(states: list[Figures]) -> Iterator[list[str]]:
-    """Label and one cell per state."""
-    parts = states[0].keys()
-    if "overhead" in parts:
-        for label, name, show in _OVERHEAD:
-            yield [label, *(_cell(state["overhead"][name], show) for state in states)]
-        yield ["rounds", *(_rounds(state["overhead"]) for state in states)]
-        yield ["the parts alone", *(_PARTS[state["overhead"]["parts_quiet"]] for state in states)]
-    if "memory" in parts:
-        for label, what, name in _MEMORY:
-            yield [label, *(_mebibytes(state["memory"][what][name]) for state in states)]
-    if "costs" in parts:
-        for name in states[0]["costs"]["ratios"]:
-            cells = (_cell(state["costs"]["ratios"][name], _ratio) for state in states)
-            yield [f"{name} / forward at 4n", *cells]
-        yield ["rounds of these", *(_rounds(state["costs"]) for state in states)]
-    if "save" in parts:
-        saves = [state["save"] for state in states]
-        yield ["tm.save, s", *(_cell(one["save_s"], _seconds) for one in saves)]
-        yield ["file, MiB", *(_mebibytes(one["file"]) for one in saves)]
-        yield ["variables", *(" ".join(one["variables"]) for one in saves)]
-        yield ["rounds", *(_rounds(one) for one in saves)]
+def sections(found: Figures) -> Iterator[list[Figures]]:
+    """Records that belong to one section."""
+    for _, group in groupby(
+        found["records"], key=lambda r: (r["part"], r["problem"], r["allocator"])
+    ):
+        yield list(group)
 
 
-def _cell(figure: Figures, show: Callable[[float], str]) -> str:
-    return f"{show(figure['median'])} ({show(figure['least'])}..{show(figure['greatest'])})"
+def markdown(found: Figures) -> str:
+    """All as a document: the machine, the table, the sections."""
+    lines = [f"- {name}: {value}" for name, value in found["machine"].items()]
+    parts = ["# Figures", "\n".join(lines)]
+    headings, cells = table.rows(found)
+    if cells:
+        parts += ["## The table", table.markdown(headings, cells)]
+    for records in sections(found):
+        parts += [f"## {heading(records)}", _fenced(section(records, table.markdown))]
+    return "\n\n".join(parts) + "\n"
 
 
-def _rounds(found: Figures) -> str:
-    if not found["quiet"]:
-        return f"{found['rounds']}, NONE QUIET: figures are not to be trusted"
-    return f"{found['rounds']}, {found['dropped']} dropped (others were busy)"
+def _fenced(text: str) -> str:
+    """Plans stand in a block of their own after the table."""
+    first, *plans = text.split("\n\n")
+    return "\n\n".join([first, *(f"```text\n{plan}\n```" for plan in plans)])
+
+
+def _has(record: dict[str, Any], name: str) -> bool:
+    return record.get(name) is not None

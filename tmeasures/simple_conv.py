@@ -1,4 +1,4 @@
-"""The network of the demo and of the benchmarks."""
+"""The network of the demo."""
 
 from __future__ import annotations
 
