@@ -69,6 +69,13 @@ def convolution(size, channels=8, seed=0, weight=None, **arguments):
     return made
 
 
+def dots(n=6, size=28):
+    """Images that are 0 but for their middle, which no shift by 4 pixels takes to the border."""
+    x = torch.zeros(n, 1, size, size)
+    x[..., size // 2 - 2 : size // 2 + 2, size // 2 - 2 : size // 2 + 2] = images(n, 4)
+    return x
+
+
 def bare(size, stride=1, channels=1):
     """Without padding, and without a bias, so that 0 stays 0."""
     with torch.random.fork_rng():

@@ -24,6 +24,7 @@ from equivariance import (
     assert_follows,
     bare,
     convolution,
+    dots,
     images,
     integers,
     largest,
@@ -189,13 +190,6 @@ def test_layers_of_half_the_size_move_by_half_as_much():
         assert_follows(measured(strided, SMALL, shifts), largest(strided, SMALL))
     odd = measured(strided, SMALL, tm.translations([1, 3], fill="wrap"))
     assert (odd["DSE"] > 2 * odd["DSE_floor"]).all()
-
-
-def dots(n=6, size=28):
-    """Images that are 0 but for their middle, which no shift by 4 pixels takes to the border."""
-    x = torch.zeros(n, 1, size, size)
-    x[..., size // 2 - 2 : size // 2 + 2, size // 2 - 2 : size // 2 + 2] = images(n, 4)
-    return x
 
 
 @pytest.mark.parametrize(
