@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from math import inf, pi
 
 import numpy as np
@@ -31,6 +32,7 @@ many displaces it by 1, a turn by 22.5 degrees left out or taken back twice by 0
 of 1.25 taken back twice, or a shear of 0.3 left out, by 0.33 to 0.41 and may pass."""
 
 _SHOWS = 8  # pixels of the shortest side from which on displacements can be told
+_EQUATIONS = 2**18  # of least squares, 16 MiB; more of them tell nothing new
 
 KEPT = 0.02
 """The most by which a constant may miss where it comes back: 8-bit images miss by 0.004."""
@@ -147,12 +149,13 @@ def _displacement(back: Tensor, content: Tensor, kept: Tensor) -> float:
     blur = np.gradient(along_y, axis=-2) + np.gradient(along_x, axis=-1)
     axes = [np.arange(n) - (n - 1) / 2 for n in c.shape[-2:]]
     places = np.stack([np.ones(c.shape[-2:]), *np.meshgrid(*axes, indexing="ij")])
-    terms = [-slope * place for slope in (along_y, along_x) for place in places]
-    columns = np.stack([(term * weight).ravel() for term in (*terms, blur, c)], 1)
+    moved = (-slope * place for slope in (along_y, along_x) for place in places)
+    some = slice(None, None, 1 + c.size // _EQUATIONS)
+    columns = np.stack([(x * weight).ravel()[some] for x in chain(moved, (blur, c))], 1)
     of_place = np.abs(c * weight).reshape(-1, *c.shape[-2:]).sum(0)
     if not (of_place.any() and np.isfinite(b).all()):
         return inf if of_place.any() else 0.0
-    found = np.linalg.lstsq(columns, ((b - c) * weight).ravel(), rcond=None)[0]
+    found = np.linalg.lstsq(columns, ((b - c) * weight).ravel()[some], rcond=None)[0]
     field = np.tensordot(found[:6].reshape(2, 3), places, 1)
     return float(np.sqrt(np.average(np.square(field).sum(0), weights=of_place)))
 
