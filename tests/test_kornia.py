@@ -1,4 +1,4 @@
-"""Geometric functions of kornia, with inverses, beside the sets that do the same."""
+"""Functions of kornia: photometric ones, and geometric ones with inverses beside our own sets."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from torch import nn
 
 import tmeasures as tm
 from equivariance import DSE, SSE, VSE, images
+from pictures import walked
 
 kornia = pytest.importorskip("kornia.geometry.transform")
 
@@ -90,3 +91,17 @@ def test_wrong_inverses_are_refused(wrong):
     tilted = tm.transformations([turn(30.0)], inverses=[wrong], names=["tilted"])
     with pytest.raises(tm.TransformationError, match="'tilted' and the inverse given for it"):
         tm.explain(network(), images(9, 16), tilted * tm.flips(), measures="DSE")
+
+
+def test_kornia():
+    augmentation = pytest.importorskip("kornia.enhance")
+    pictures = torch.rand(4, 3, 8, 8)
+    both = tm.transformations(
+        {
+            "bright": lambda x: augmentation.adjust_brightness(x, 0.2),
+            "gamma": lambda x: augmentation.adjust_gamma(x, 2.0),
+        }
+    )
+    found, _ = walked(pictures, both)
+    torch.testing.assert_close(found[:, 0], (pictures + 0.2).clamp(0, 1))
+    torch.testing.assert_close(found[:, 1], pictures**2)
