@@ -1,6 +1,7 @@
 """Tables of actions against the transformations themselves, one by one, on maps."""
 
 import gc
+import itertools
 import math
 
 import numpy as np
@@ -245,6 +246,45 @@ def test_values_are_seen_by_channel():
         block = range(2)
         assert acts.moved_back(x, block) is x
         assert torch.equal(moved(acts, x, block, back=True)[0], seen)
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(MAPS), ("y", "x"), ("x", "y")])
+def test_maps_in_any_order_are_read_as_channel_y_x(order):
+    s, item = rotations(8), (1, 28, 20)
+    sizes = {"channel": 3 if "channel" in order else 1, "y": 7, "x": 5}
+    shape = [sizes[dim] for dim in order]
+    acts, first = (
+        Actions(s, [sizes[dim] for dim in dims], dims, item) for dims in (order, tuple(sizes))
+    )
+    assert acts.back(range(8)) is first.back(range(8))
+    x = values(2, 8, *shape)
+    seen = acts.maps(x)
+    for index in itertools.product(*map(range, shape)):
+        at = dict(zip(order, index, strict=True))
+        values_there = seen[at.get("channel", 0), :, :, 5 * at["y"] + at["x"]]
+        assert torch.equal(values_there, x[:, :, *index])
+    assert torch.equal(acts.units(seen.permute(1, 2, 0, 3)), x)
+    is_view = order in (MAPS, ("y", "x", "channel"), ("y", "x"))
+    assert (seen.data_ptr() == x.data_ptr()) is is_view
+
+
+@pytest.mark.parametrize("dims", [("channel", "time"), ("time", "channel")])
+def test_series_in_any_order(dims):
+    shape = (3, 10) if dims[0] == "channel" else (10, 3)
+    acts = Actions(time_shifts([-4, 0, 1, 6]), shape, dims, (2, 20))
+    assert (acts.channels, acts.values) == (3, 10)
+    assert torch.equal(acts.units(acts.maps(x := values(4, 2, *shape)).permute(1, 2, 0, 3)), x)
+
+
+def test_what_no_table_says_gets_maps_in_their_order():
+    acts = Actions(CALLABLES, (7, 6, 5), ("y", "x", "channel"), (3, 4, 5))
+    x = values(2, 4, 7, 6, 5)
+    forth, _ = moved(acts, x, range(4), back=False)
+    assert torch.equal(forth[:, :, 2], acts.maps(torch.roll(x[:, 2:3], 1, -2))[:, :, 0])
+    back, _ = moved(acts, acts.moved_forth(x, range(4)), range(4), back=True)
+    assert torch.equal(back[:, :, :3], acts.maps(x)[:, :, :3])
+    same = Actions(CALLABLES[:3], (7, 6, 5), ("y", "x", "channel"), (7, 6, 5))
+    assert torch.equal(same.moved_forth(x[:, :3], range(3))[:, 2], torch.roll(x[:, 2], 1, -1))
 
 
 def test_tables_leave_values_alone():

@@ -7,69 +7,15 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageOps
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 import tmeasures as tm
 from cubes import network
+from pictures import PIXELS, THREE, N, Pictures, bright, by_hand, grain, quarter, turns, walked
 from reading import global_states, workers_warn
 from tmeasures.samples import read
-
-N = 7
-PIXELS = np.random.default_rng(0).integers(256, size=(N, 8, 8), dtype=np.uint8)
-
-
-class Pictures(Dataset):
-    """Images of Pillow with labels; counts its reads."""
-
-    def __init__(self, item=lambda image, i: (image, i % 3), n=N):
-        self.item, self.n, self.reads = item, n, 0
-
-    def __len__(self):
-        return self.n
-
-    def __getitem__(self, i):
-        self.reads += 1
-        return self.item(Image.fromarray(PIXELS[i]), i)
-
-
-def quarter(image):
-    return image.transpose(Image.Transpose.ROTATE_90)
-
-
-def bright(image):
-    return ImageEnhance.Brightness(image).enhance(0.5)
-
-
-def grain(image):
-    """Draws from all three generators."""
-    noise = np.random.normal(size=(8, 8)) + torch.randn(8, 8).numpy()  # noqa: NPY002
-    return Image.fromarray((np.asarray(image) / 2 + 9 * noise + random.random()).astype(np.uint8))
-
-
-THREE = [ImageOps.mirror, quarter, bright]
-
-
-def turns(**arguments):
-    return tm.transformations(THREE, on="item", **arguments)
-
-
-def by_hand(ids, functions):
-    """(sample, transformation, channel, y, x) in [0, 1]."""
-    rows = [[np.asarray(f(Image.fromarray(PIXELS[i]))) for f in functions] for i in ids]
-    return torch.as_tensor(np.array(rows))[:, :, None].float() / 255
-
-
-def walked(samples, transformations, **arguments):
-    """Inputs (sample, transformation, *item) in the order of the data set, and the labels."""
-    found, labels = {}, {}
-    for tile in tm.walk(nn.Identity(), samples, transformations, **arguments):
-        for row, i in enumerate(tile.ids.tolist()):
-            found.setdefault(i, []).extend(tile.values["output"][row])
-            labels[i] = None if tile.labels is None else tile.labels[row]
-    order = sorted(found)
-    return torch.stack([torch.stack(found[i]) for i in order]), [labels[i] for i in order]
 
 
 @workers_warn
@@ -463,102 +409,3 @@ def test_spawned_workers_take_functions_of_modules():
     loader = DataLoader(data, num_workers=1, multiprocessing_context="spawn")
     found, _ = walked(loader, mirrors)
     assert torch.equal(found, by_hand(range(3), [ImageOps.mirror, ImageOps.flip]))
-
-
-# Mistakes
-
-
-def boxed(image):
-    return {"image": image, "boxes": [], "mask": image}
-
-
-def in_place(image):
-    image.putpixel((0, 0), (image.getpixel((0, 0)) + 1) % 256)
-    return image
-
-
-def fails(image):
-    return image.rot(45)
-
-
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        (boxed, r"'boxed' returns a dict of image, boxes, mask, expected one image.*\['image'\]"),
-        (lambda image: (image, [0, 0, 4, 4]), "'t0' returns a tuple, expected one image"),
-        (lambda image: None, "'t0' returns None, expected one image"),
-        (in_place, "'in_place' changes its input in place"),
-        (grain, "'grain' gives two results for one input, expected one: pass random=True"),
-        (fails, r"'fails' fails on sample \d, an image of Pillow, L \(8, 8\) \(AttributeError"),
-    ],
-)
-@workers_warn
-def test_callables_that_cannot_be_used_are_named(function, message):
-    single = tm.transformations([function], on="item")
-    for workers in (0, 1):
-        with pytest.raises(tm.TransformationError, match=message) as caught:
-            tm.explain(nn.Flatten(), DataLoader(Pictures(), num_workers=workers), single)
-    notes = getattr(caught.value, "__notes__", [])
-    assert (function is fails) == any("in fails" in note for note in notes)
-
-
-def test_errors_later_on_name_the_sample():
-    def late(image):
-        if image.getpixel((0, 0)) == PIXELS[last][0, 0]:
-            raise ValueError("too late")
-        return image
-
-    last = int(read(Pictures()).ids[-1])
-    assert (PIXELS[:, 0, 0] == PIXELS[last, 0, 0]).sum() == 1
-    single = tm.transformations([late], on="item")
-    with pytest.raises(tm.TransformationError, match=rf"sample {last},.*too late") as caught:
-        tm.measure(nn.Flatten(), Pictures(), single, measures="SV")
-    assert isinstance(caught.value.__cause__, ValueError)
-
-
-@pytest.mark.parametrize(
-    ("functions", "forms"),
-    [
-        ([quarter, lambda image: image.crop((0, 0, 8, 7))], ["(1, 8, 8) uint8", "(1, 7, 8) uint8"]),
-        ([lambda image: image, lambda image: np.asarray(image)[None] / 255], ["uint8", "float64"]),
-        ([tm.identity()[0], lambda image: image.convert("RGB")], ["untransformed", "(3, 8, 8)"]),
-    ],
-)
-def test_all_of_a_set_give_one_form(functions, forms):
-    with pytest.raises(tm.TransformationError, match="must agree") as caught:
-        tm.explain(nn.Flatten(), Pictures(), tm.transformations(functions, on="item"))
-    assert all(form in str(caught.value) for form in forms)
-
-
-def test_a_sample_whose_forms_differ_is_named():
-    def cropped(image):
-        return image.crop((0, 0, 8, 4)) if image.getpixel((0, 0)) == PIXELS[last][0, 0] else image
-
-    last = int(read(Pictures()).ids[-1])
-    both = tm.transformations([quarter, cropped], on="item")
-    with pytest.raises(tm.SampleError, match=rf"samples {last} have unequal shapes"):
-        [*tm.walk(nn.Flatten(), Pictures(), both, batch_size=2)]
-
-
-def test_untransformed_inputs_of_another_form_are_refused():
-    smaller = tm.transformations([lambda image: image.crop((0, 0, 6, 6))] * 2, on="item")
-    floats = tm.transformations([lambda image: np.float32(image)[None]] * 2, on="item")
-    for each, form in ((smaller, r"\(1, 6, 6\)"), (floats, r"\(1, 8, 8\)")):
-        with pytest.raises(
-            tm.ArgumentError, match=rf"uint8 .* ones float32 .*{form}.*leave GF out"
-        ):
-            tm.explain(nn.Flatten(), Pictures(), each, measures="GF")
-
-
-def test_kornia():
-    augmentation = pytest.importorskip("kornia.enhance")
-    images = torch.rand(4, 3, 8, 8)
-    both = tm.transformations(
-        {
-            "bright": lambda x: augmentation.adjust_brightness(x, 0.2),
-            "gamma": lambda x: augmentation.adjust_gamma(x, 2.0),
-        }
-    )
-    found, _ = walked(images, both)
-    torch.testing.assert_close(found[:, 0], (images + 0.2).clamp(0, 1))
-    torch.testing.assert_close(found[:, 1], images**2)

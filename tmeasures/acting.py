@@ -13,7 +13,7 @@ from tmeasures.capture import Layer
 from tmeasures.errors import ArgumentError, TMeasuresError
 from tmeasures.hints import called, reason
 from tmeasures.transformations import Transformation, TransformationSet
-from tmeasures.transformations.actions import Actions, Declared
+from tmeasures.transformations.actions import Actions, Declared, in_order
 
 Said = Declared | float
 """What is declared of a layer's outputs: a function that moves them, or their stride."""
@@ -91,8 +91,10 @@ def _actions_of(
     device: torch.device,
 ) -> Actions | str:
     f = said if callable(said) else None
-    if isinstance(said, int | float) and "channel" in layer.dims[:1]:
-        item = (*item[:1], *(round(size * said) for size in layer.shape[1:]))  # has this stride
+    if isinstance(said, int | float):
+        shape, dims = in_order(layer.shape, layer.dims)
+        if "channel" in dims[:1]:
+            item = (*item[:1], *(round(size * said) for size in shape[1:]))  # has this stride
     given = transformations, layer.shape, layer.dims, item
     if f is None and (why := Actions.why_not(*given)) is not None:
         return why

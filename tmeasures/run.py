@@ -94,7 +94,8 @@ def measure(
         errors: Whether to give standard errors too, ``TV_se`` and the like.
         action: ``{pattern: f}``: how layers' outputs are declared to move, for same-equivariance,
             in place of the plain warp. ``f(outputs, transformation)`` moves ``(batch, *unit)`` as
-            the transformation does, and is given its inverse to take them back. A number in place
+            the transformation does, and is given its inverse to take them back; maps it gets as
+            ``(batch, channel, y, x)``, also where ``layout=`` says another order. A number in place
             of f: the stride of the map, where its size does not tell.
         n_samples: Take the first so many of the seeded order.
         batch_size: Inputs in a tile; None lets the plan choose.

@@ -21,13 +21,9 @@ def moved_back(
     Returns:
         The cube moved back, longdouble, and ``(transformation, *unit)`` bool.
     """
-    shape = cube.shape[2:]
-    columns, valid = [], []
-    for j, each in enumerate(transformations):
-        back = _action(each, shape, dims, item).inverse()
-        columns.append(_moved(cube[:, j], back))
-        valid.append(_valid(back, shape, dims))
-    return np.stack(columns, 1), np.stack(valid)
+    columns = zip(cube.swapaxes(0, 1), transformations, strict=True)
+    found = [_moved(outputs, each, dims, item, back=True) for outputs, each in columns]
+    return np.stack([moved for moved, _ in found], 1), np.stack([valid for _, valid in found])
 
 
 def moved_there(
@@ -37,10 +33,8 @@ def moved_there(
     item: Sequence[int] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outputs ``(sample, *unit)`` under each transformation's action, and where they are valid."""
-    shape = outputs.shape[1:]
-    actions = [_action(each, shape, dims, item) for each in transformations]
-    columns = [_moved(outputs, action) for action in actions]
-    return np.stack(columns, 1), np.stack([_valid(action, shape, dims) for action in actions])
+    found = [_moved(outputs, each, dims, item, back=False) for each in transformations]
+    return np.stack([moved for moved, _ in found], 1), np.stack([valid for _, valid in found])
 
 
 def moved_there_and_back(
@@ -54,17 +48,34 @@ def moved_there_and_back(
     return moved_back(there.astype(outputs.dtype), transformations, dims, item)[0]
 
 
-def _action(
-    each: Transformation, shape: Sequence[int], dims: Sequence[str], item: Sequence[int] | None
-) -> Transformation:
+def _moved(
+    outputs: np.ndarray,
+    each: Transformation,
+    dims: Sequence[str],
+    item: Sequence[int] | None,
+    *,
+    back: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs ``(sample, *unit)`` moved by an action or its inverse, and where they are valid.
+
+    Where it is not known of these dims, it is of ``(channel, y, x)`` or ``(channel, time)``.
+    """
+    shape = outputs.shape[1:]
     action = each.acting_on(shape, dims, shape if item is None else item)
-    assert action is not None, f"how {each.name!r} acts is not known"
-    return action
-
-
-def _moved(outputs: np.ndarray, action: Transformation) -> np.ndarray:
-    moved = action(torch.from_numpy(outputs.astype(np.float64)))
-    return moved.numpy().astype(np.longdouble)
+    if action is None and "channel" not in dims:
+        moved, valid = _moved(outputs[:, None], each, ("channel", *dims), item, back=back)
+        return moved[:, 0], valid[0]
+    if action is None:
+        order = [dim for dim in ("channel", "y", "x", "time") if dim in dims]
+        assert order != list(dims), f"how {each.name!r} acts is not known"
+        axes = [dims.index(dim) for dim in order]
+        ordered = outputs.transpose(0, *(1 + axis for axis in axes))
+        moved, valid = _moved(ordered, each, order, item, back=back)
+        here = [order.index(dim) for dim in dims]
+        return moved.transpose(0, *(1 + axis for axis in here)), valid.transpose(here)
+    action = action.inverse() if back else action
+    moved = action(torch.from_numpy(outputs.astype(np.float64))).numpy().astype(np.longdouble)
+    return moved, _valid(action, shape, dims)
 
 
 def _valid(action: Transformation, shape: Sequence[int], dims: Sequence[str]) -> np.ndarray:

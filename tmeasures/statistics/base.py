@@ -20,7 +20,10 @@ Reference = Literal["untransformed", "transformed"]
 
 
 class Kind(Protocol):
-    """A kind of statistic: the class itself, or a class with its parameters."""
+    """A kind of statistic: the class of one without parameters, or an object with its parameters.
+
+    Classes of such objects derive from it: what they do not say is as here.
+    """
 
     @property
     def name(self) -> str:
@@ -33,26 +36,32 @@ class Kind(Protocol):
     @property
     def reference(self) -> Reference:
         """Whether it looks at the untransformed samples too."""
+        return "transformed"
 
     @property
     def before(self) -> tuple[Prelude, ...]:
         """Kinds whose quantities a walk before must have given."""
+        return ()
 
     @property
     def signs(self) -> int:
         """How many numbers each of its quantities has for an activation."""
+        return 1
 
     @property
     def moves(self) -> bool:
         """Whether it takes to be known how the transformations act on a layer's outputs."""
+        return False
 
     @property
     def inverts(self) -> bool:
         """Whether it takes the inverses of the transformations."""
+        return False
 
     @property
     def closes_rows(self) -> bool:
         """Whether it holds the activations of rows that a tile does not close."""
+        return False
 
     def state_bytes(self, setup: Setup) -> int:
         """Bytes of state for one layer."""
@@ -65,6 +74,7 @@ class Kind(Protocol):
             actions: How the transformations act on its outputs, or why that is not known; None
                 where no kind asks.
         """
+        return None
 
     def __call__(self, setup: Setup) -> Statistic:
         """An empty statistic for one layer."""
@@ -75,44 +85,6 @@ class Prelude(Kind, Protocol):
 
     def rows(self, n: int, m: int) -> int:
         """How many samples it looks at, the first ones."""
-
-
-class ParametricKind:
-    """What a kind with parameters is unless it says otherwise."""
-
-    @property
-    def reference(self) -> Reference:
-        """See `Kind.reference`."""
-        return "transformed"
-
-    @property
-    def before(self) -> tuple[Prelude, ...]:
-        """See `Kind.before`."""
-        return ()
-
-    @property
-    def signs(self) -> int:
-        """See `Kind.signs`."""
-        return 1
-
-    @property
-    def moves(self) -> bool:
-        """See `Kind.moves`."""
-        return False
-
-    @property
-    def inverts(self) -> bool:
-        """See `Kind.inverts`."""
-        return False
-
-    @property
-    def closes_rows(self) -> bool:
-        """See `Kind.closes_rows`."""
-        return False
-
-    def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
-        """See `Kind.applies`."""
-        return None
 
 
 class Statistic(ABC):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tmeasures.statistics.base import Reference, Statistic
-from tmeasures.statistics.returned import LEAST_SHARE, MovingKind, actions_of, of_channels
+from tmeasures.statistics.returned import MovingKind, actions_of, enough, of_channels
 from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
 
@@ -106,10 +106,10 @@ class Carried(Statistic):
     ) -> None:
         assert reference is not None
         actions, table = self.actions, self.actions.forth(transformations)
-        valid = table.valid if self.kind.valid_only else torch.ones_like(table.valid)
-        enough = valid.sum(1) >= LEAST_SHARE * valid.shape[1]
-        valid = valid & enough.unsqueeze(1)
-        self.inputs += len(x) * int(enough.sum())
+        valid = self.kind.valid(table)
+        counting = enough(valid)
+        valid = valid & counting.unsqueeze(1)
+        self.inputs += len(x) * int(counting.sum())
         x, t = actions.maps(x), len(transformations)
         outputs = reference.unsqueeze(1).expand(-1, t, *reference.shape[1:])
         moved = actions.moved_forth(outputs, transformations)

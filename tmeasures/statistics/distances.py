@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tmeasures.statistics.base import ParametricKind
+from tmeasures.statistics.base import Kind
 from tmeasures.statistics.pairs import Distances, Pairs
 from tmeasures.statistics.setup import Setup
 from tmeasures.transformations.actions import Actions
 
 
 @dataclass(frozen=True)
-class DistancesKind(Pairs, ParametricKind):
+class DistancesKind(Pairs, Kind):
     """Sums of the distances of pairs, by metric and block.
 
     Row i of the seeded order belongs to block ``i // block``, whatever the tiles. The names of the

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from tmeasures.statistics.base import ParametricKind, Prelude, Reference, Statistic
+from tmeasures.statistics.base import Kind, Prelude, Reference, Statistic
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.statistics.setup import Setup
 from tmeasures.statistics.thresholds import CalibrationKind, Rule
@@ -19,7 +19,7 @@ _DEFAULT = Rule()
 
 
 @dataclass(frozen=True)
-class FiringKind(ParametricKind):
+class FiringKind(Kind):
     """The kind of statistic that counts what fires."""
 
     rule: Rule = _DEFAULT

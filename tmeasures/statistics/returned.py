@@ -9,7 +9,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from tmeasures.statistics.base import ParametricKind, Prelude, Reference, Statistic
+from tmeasures.statistics.base import Kind, Prelude, Reference, Statistic
 from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
 from tmeasures.transformations.actions import Actions, Table
@@ -26,8 +26,14 @@ _COLUMNS = 64  # columns whose tables the floor needs at once
 _MOVED = 2**20  # activations that it moves at once where a sample has less
 
 
-class MovingKind(ParametricKind):
-    """What a kind is that moves maps back unless it says otherwise."""
+class MovingKind(Kind):
+    """What a kind is that moves maps back unless it says otherwise.
+
+    Attributes:
+        valid_only: Whether only what was read inside the frame counts.
+    """
+
+    valid_only: bool
 
     @property
     def moves(self) -> bool:
@@ -42,6 +48,10 @@ class MovingKind(ParametricKind):
     def applies(self, dims: tuple[str, ...], actions: Actions | str | None = None) -> str | None:
         """See `Kind.applies`: it has to be known how transformations act on the outputs."""
         return actions if isinstance(actions, str) else None
+
+    def valid(self, table: Table) -> Tensor:
+        """Where maps count, ``(t, value)`` bool."""
+        return table.valid if self.valid_only else torch.ones_like(table.valid)
 
 
 @dataclass(frozen=True)
@@ -128,10 +138,6 @@ class ReturnedKind(MovingKind):
         if self.vectors is None:
             return 0
         return actions_of(setup).channels if self.vectors.per == "channel" else 1
-
-    def valid(self, table: Table) -> Tensor:
-        """Where maps count, ``(t, value)`` bool."""
-        return table.valid if self.valid_only else torch.ones_like(table.valid)
 
     @property
     def reference(self) -> Reference:
@@ -362,6 +368,11 @@ def counted(valid: Tensor) -> Tensor:
     """Which pairs of transformations leave enough of a map valid for both, ``(t, t)`` bool."""
     share = valid.double()
     return share @ share.T >= LEAST_SHARE * valid.shape[1]
+
+
+def enough(valid: Tensor) -> Tensor:
+    """Which transformations leave enough of a map valid, ``(t,)`` bool."""
+    return valid.sum(1) >= LEAST_SHARE * valid.shape[1]
 
 
 def of_channels(sums: Tensor, setup: Setup) -> Tensor:

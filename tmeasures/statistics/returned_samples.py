@@ -14,10 +14,10 @@ from tmeasures.statistics.columns import Columns
 from tmeasures.statistics.distances import DistancesKind
 from tmeasures.statistics.metrics import Metric
 from tmeasures.statistics.returned import (
-    LEAST_SHARE,
     MovingKind,
     Vectors,
     actions_of,
+    enough,
     of_channels,
     of_layer,
 )
@@ -131,13 +131,13 @@ class ReturnedSamples(Statistic):
     def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
         """Fold a tile ``(s, t, *unit)``."""
         actions, table = self.actions, self.actions.back(transformations)
-        valid = table.valid if self.kind.valid_only else torch.ones_like(table.valid)
+        valid = self.kind.valid(table)
         self.first = samples.start if self.first < 0 else self.first
         is_first = samples.start == self.first
         if self.kind.vectors:
-            enough = valid.sum(1) >= LEAST_SHARE * valid.shape[1]
-            valid = valid & enough.unsqueeze(1)
-            self.counted += int(enough.sum()) * is_first
+            counting = enough(valid)
+            valid = valid & counting.unsqueeze(1)
+            self.counted += int(counting.sum()) * is_first
         maps, out = actions.maps(actions.moved_back(x, transformations)), self.moved[: len(x)]
         self.backend.moved(maps, table.index, table.weight, 0, out)
         moved = out[:, : len(transformations)].masked_fill_(~valid.unsqueeze(1), 0)

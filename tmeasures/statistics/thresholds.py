@@ -10,12 +10,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from tmeasures.statistics.base import (
-    ParametricKind,
-    Reference,
-    Statistic,
-    squares_about_mean,
-)
+from tmeasures.statistics.base import Kind, Reference, Statistic, squares_about_mean
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
@@ -93,7 +88,7 @@ _DEFAULT = Rule()
 
 
 @dataclass(frozen=True)
-class CalibrationKind(ParametricKind):
+class CalibrationKind(Kind):
     """The kind of statistic that finds the thresholds of a rule."""
 
     rule: Rule = _DEFAULT

@@ -15,7 +15,7 @@ from torch import Tensor
 from tmeasures.errors import TransformationError
 from tmeasures.hints import called
 from tmeasures.transformations.affine import AffineTransformation
-from tmeasures.transformations.base import Transformation, TransformationSet, prepare
+from tmeasures.transformations.base import MAP, Transformation, TransformationSet, prepare
 from tmeasures.transformations.inverses import smooth
 from tmeasures.transformations.products import ProductTransformation
 from tmeasures.transformations.sampling import (
@@ -60,6 +60,26 @@ class Table:
         return self.index.nbytes + self.weight.nbytes + self.valid.nbytes
 
 
+_ORDERS = MAP, ("channel", "time")
+
+
+def in_order(shape: Sequence[int], dims: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Shape and dims of maps in the order that transformations know; of other outputs as they are.
+
+    Maps without the dim ``channel`` get one of size 1.
+
+    >>> in_order((28, 26, 8), ("y", "x", "channel")), in_order((9, 28), ("time", "channel"))
+    (((8, 28, 26), ('channel', 'y', 'x')), ((28, 9), ('channel', 'time')))
+    >>> in_order((28, 26), ("y", "x")), in_order((28, 26), ("token", "unit"))
+    (((1, 28, 26), ('channel', 'y', 'x')), ((28, 26), ('token', 'unit')))
+    """
+    sizes = {"channel": 1, **dict(zip(dims, shape, strict=True))}
+    for order in _ORDERS:
+        if sizes.keys() == set(order):
+            return tuple(sizes[dim] for dim in order), order
+    return tuple(shape), tuple(dims)
+
+
 _TABLES: WeakKeyDictionary[TransformationSet, Cache[Table]] = WeakKeyDictionary()
 """Of each set, for all layers: many have maps of one size."""
 
@@ -74,9 +94,10 @@ class Actions:
         x = actions.maps(actions.moved_back(values, block))
         table = actions.back(block)  # kernels read x through it
 
-    where `moved_back` costs nothing for tables alone. Tables are kept by size of map, block and
-    direction, for all layers of the set together (up to 256 MiB); those used longest ago leave
-    first, and are made anew when asked for.
+    where `moved_back` costs nothing for tables alone. Maps in another order of dims than
+    ``(channel, y, x)`` or ``(channel, time)`` are seen in this one. Tables are kept by size of map,
+    block and direction, for all layers of the set together (up to 256 MiB); those used longest ago
+    leave first, and are made anew when asked for.
 
     Args:
         transformations: A set of m.
@@ -84,7 +105,8 @@ class Actions:
         dims: Their names.
         item: Shape of the network's input items.
         declared: ``f(outputs, transformation)``, how outputs ``(batch, *shape)`` are declared to
-            transform, in place of the plain action. It carries outputs *forward* as the
+            transform, in place of the plain action; maps are ``(batch, channel, y, x)`` for it,
+            whatever the order of the layer's dims. It carries outputs *forward* as the
             transformation does, and returns as many of the same shape; to take them back it is
             called with the inverse, an object of its own (an ``AffineTransformation`` with its
             matrix, parameters such as the angle -90, a name). It gets the plain action where that
@@ -127,14 +149,18 @@ class Actions:
                 f"{transformations.name!r} acts on them ({why}): leave the layer out, or declare it"
             )
         self._set, self._declared, self._device = transformations, declared, torch.device(device)
-        self._actions = [t.acting_on(shape, dims, item) for t in transformations]
-        self._shape = tuple(shape)
+        seen = tuple(shape), tuple(dims)
+        if declared is not None or _unknown(transformations, *seen, item) is not None:
+            seen = in_order(*seen)
+        self._axes = [dims.index(dim) for dim in seen[1] if dim in dims]
+        self._unit, (self._shape, dims) = tuple(shape), seen
+        self._actions = [t.acting_on(*seen, item) for t in transformations]
         self._channel = dims.index("channel") if "channel" in dims else None
-        self._size = tuple(n for axis, n in enumerate(shape) if axis != self._channel)
-        self.channels = 1 if self._channel is None else shape[self._channel]
+        self._size = tuple(n for axis, n in enumerate(self._shape) if axis != self._channel)
+        self.channels = 1 if self._channel is None else self._shape[self._channel]
         self.values = prod(self._size)
         # Plain actions that are known are told apart by size; declared ones need not be known.
-        own = None if declared is None else (self._shape, tuple(dims))
+        own = None if declared is None else seen
         self._key: Hashable = (self._size, tuple(item), own, self._device)
 
     @staticmethod
@@ -145,34 +171,39 @@ class Actions:
         item: Sequence[int],
     ) -> str | None:
         """Why the plain actions on such outputs are not known, in a few words; None if they are."""
-        for each in transformations:
-            if each.acting_on(shape, dims, item) is not None:
-                continue
-            while isinstance(each, ProductTransformation):
-                first = each.first.acting_on(shape, dims, item)
-                each = each.first if first is None else each.second
-            if each.acts_on and each.acts_on != tuple(dims):
-                known = f"{transformations.name} acts on {', '.join(each.acts_on)}"
-                return f"its dims are {', '.join(dims)}, and {known}"
-            knows_items = each.acting_on(item, each.acts_on, item) is not None
-            if not each.acts_on and tuple(shape) != tuple(item) and knows_items:
-                known = f"{each.name!r} acts on {tuple(item)}"
-                return f"its shape is {tuple(shape)}, and {known}"
-            return f"how {each.name!r} acts on outputs is not known"
-        return None
+        if _unknown(transformations, shape, dims, item) is None:
+            return None
+        return _unknown(transformations, *in_order(shape, dims), item)
 
     def maps(self, values: Tensor) -> Tensor:
-        """Values ``(s, t, *unit)`` as ``(channel, s, t, value)``, a view of contiguous ones."""
-        first = values[None] if self._channel is None else values.movedim(2 + self._channel, 0)
+        """Values ``(s, t, *unit)`` as ``(channel, s, t, value)``.
+
+        A view of contiguous ones, unless the channel stands between y and x, or x before y.
+        """
+        seen = self._seen(values)
+        first = seen[None] if self._channel is None else seen.movedim(2 + self._channel, 0)
         return first.reshape(*first.shape[:3], self.values)
 
     def units(self, flat: Tensor) -> Tensor:
         """What is ``(..., channel, value)`` in the shape of the outputs, ``(..., *unit)``."""
         lead = flat.shape[:-2]
         if self._channel is None:
-            return flat.reshape((*lead, *self._shape))
+            return self._unseen(flat.reshape((*lead, *self._shape)))
         found = flat.reshape((*lead, self.channels, *self._size))
-        return found.movedim(len(lead), len(lead) + self._channel)
+        return self._unseen(found.movedim(len(lead), len(lead) + self._channel))
+
+    def _seen(self, values: Tensor) -> Tensor:
+        """Outputs ``(..., *unit)`` in the order in which actions move them; a view."""
+        lead = values.ndim - len(self._unit)
+        ordered = values.permute((*range(lead), *(lead + axis for axis in self._axes)))
+        return ordered.reshape((*values.shape[:lead], *self._shape))
+
+    def _unseen(self, seen: Tensor) -> Tensor:
+        """What `_seen` gave, ``(..., *unit)`` again."""
+        lead = seen.ndim - len(self._shape)
+        sizes = (self._unit[axis] for axis in self._axes)
+        back = (lead + self._axes.index(axis) for axis in range(len(self._axes)))
+        return seen.reshape((*seen.shape[:lead], *sizes)).permute((*range(lead), *back))
 
     def back(self, block: range) -> Table:
         """The tables of the inverses of a block of transformations, after `moved_back`."""
@@ -221,7 +252,7 @@ class Actions:
         given = torch.rand(self._shape, generator=torch.Generator().manual_seed(0)).unsqueeze(0)
         if large := len(self._size) > 1 and min(self._size) >= _SHOWS:
             given = smooth(given)[0]
-        given = given.to(self._device, dtype).unsqueeze(0)
+        given = self._unseen(given.to(self._device, dtype).unsqueeze(0))
         for j in range(len(self._actions)):
             found = self._moved(given, range(j, j + 1), back=False)
             if back:
@@ -248,20 +279,20 @@ class Actions:
         move = self._actions[j]
         if move is None or (self._declared is not None and move.is_identity):
             move = self._set[j]
-        move = move.inverse() if back else move
+        move, maps = move.inverse() if back else move, self._seen(outputs)
         if self._declared is None:
-            who, moved = repr(move.name), move(outputs)
+            who, moved = repr(move.name), move(maps)
         else:
             # A copy: one that writes to its input must not change what the network goes on with.
             who = f"{called(self._declared)}, given {move.name!r},"
-            moved = self._declared(outputs.clone(), move)
-        if not isinstance(moved, Tensor) or moved.shape != outputs.shape:
+            moved = self._declared(maps.clone(), move)
+        if not isinstance(moved, Tensor) or moved.shape != maps.shape:
             found = tuple(moved.shape[1:]) if isinstance(moved, Tensor) else called(moved)
             raise TransformationError(
                 f"{who} turns outputs of shape {self._shape} into {found}, expected the same "
                 "shape: return as many values as it is given"
             )
-        return moved.to(outputs)
+        return self._unseen(moved.to(outputs))
 
     def _table(self, block: range, *, back: bool) -> Table:
         tables = _TABLES.setdefault(self._set, Cache())
@@ -306,3 +337,27 @@ class Actions:
         if not self._is_table(j) or not isinstance(action, AffineTransformation):
             return "wrap", np.eye(3)
         return action.fill, action.matrix if back else action.inverse().matrix
+
+
+def _unknown(
+    transformations: TransformationSet,
+    shape: Sequence[int],
+    dims: Sequence[str],
+    item: Sequence[int],
+) -> str | None:
+    """Why the plain actions on outputs of just these dims are not known; None if they are."""
+    for each in transformations:
+        if each.acting_on(shape, dims, item) is not None:
+            continue
+        while isinstance(each, ProductTransformation):
+            first = each.first.acting_on(shape, dims, item)
+            each = each.first if first is None else each.second
+        if each.acts_on and each.acts_on != tuple(dims):
+            known = f"{transformations.name} acts on {', '.join(each.acts_on)}"
+            return f"its dims are {', '.join(dims)}, and {known}"
+        knows_items = each.acting_on(item, each.acts_on, item) is not None
+        if not each.acts_on and tuple(shape) != tuple(item) and knows_items:
+            known = f"{each.name!r} acts on {tuple(item)}"
+            return f"its shape is {tuple(shape)}, and {known}"
+        return f"how {each.name!r} acts on outputs is not known"
+    return None

@@ -137,6 +137,10 @@ class Transformation(ABC):
                            the identity. None if either is.
         =================  ==========================================================
 
+        Layers whose maps have their dims in another order, as ``layout=`` says, are seen in this
+        one: ``(y, x, channel)`` as ``(channel, y, x)``, ``(time, channel)`` as ``(channel, time)``,
+        ``(y, x)`` as one channel.
+
         A stride is how many pixels of the input a step on the map is: the whole number next to the
         ratio of their sizes. Where many layers without padding, a crop or a resize in between
         change that ratio, it is a guess, and a wrong one shows as a map that does not follow: give

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import pi
+from itertools import chain
+from math import inf, pi
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +21,18 @@ EXACT = 1e-3
 LIMIT = 0.25
 """The most by which an interpolating one may miss on smooth content. Bilinear warps there and back
 miss by 0.01 to 0.2 (rotations, shifts, scales 0.5 to 2; frames of 16 to 224), nearest-neighbour
-ones by 0.1 to 0.23; a rotation by 30 degrees given as its own inverse by 0.4 to 1.4."""
+ones by 0.1 to 0.23, a scale of 0.5 on frames of 8 to 12 by 0.25 to 0.32; a rotation by 30 degrees
+given as its own inverse on 16 and more by 0.4 to 1.4."""
+
+DISPLACED = 0.4
+"""The most pixels by which it may displace content on the mean, or an 80th of the frame where that
+is more. Right ones within `LIMIT` displace it by up to 0.13 (nearest-neighbour ones by 0.22, those
+that fill with the border by 0.36 and, on 64 pixels, 0.43). On frames of 8 a shift by one pixel too
+many displaces it by 1, a turn by 22.5 degrees left out or taken back twice by 0.45 to 0.6; a factor
+of 1.25 taken back twice, or a shear of 0.3 left out, by 0.33 to 0.41 and may pass."""
+
+_SHOWS = 8  # pixels of the shortest side from which on displacements can be told
+_EQUATIONS = 2**18  # of least squares, 16 MiB; more of them tell nothing new
 
 KEPT = 0.02
 """The most by which a constant may miss where it comes back: 8-bit images miss by 0.004."""
@@ -35,7 +48,12 @@ def check_inverses(transformations: TransformationSet, batch: Tensor, limit: flo
     interpolation blurs and what leaves the frame is lost, it may be more if f does not merely put
     values in other places and constants come back at least in part: up to ``limit`` on smooth
     random content in the range of the batch that fades towards the border, which both leave nearly
-    as it is.
+    as it is. A small step shows little in that norm, so on frames of 8 pixels and more it may not
+    displace such content by more than 0.4 pixels on the mean, or an 80th of the frame where that is
+    more. Smaller steps pass, and larger ones on smaller frames.
+
+    The second factor of a product is tried on what the first element of the first set gives: an
+    inverse that is right for that and wrong for what another element gives is not found out.
 
     Args:
         transformations: The set.
@@ -98,12 +116,48 @@ def _try(move: Transformation, inverse: Transformation, batch: Tensor, limit: fl
         if kept.any():
             what, most = "smooth content", limit
             error = _error(inverse(move(content)) * kept, content * kept)
+            if error <= most and min(batch.shape[-2:]) >= _SHOWS:
+                _try_place(move, inverse, batch, kept)
     if not error <= most:
         raise TransformationError(
             f"{move.name!r} and the inverse given for it change {what} by {100 * error:.3g}% of "
             f"the norm, expected at most {100 * most:g}%: give a function that undoes it in "
             "inverses="
         )
+
+
+def _try_place(move: Transformation, inverse: Transformation, batch: Tensor, kept: Tensor) -> None:
+    """Raise where content comes back elsewhere, among what is kept of a constant."""
+    content, _ = smooth(batch, 1)
+    most = max(DISPLACED, min(batch.shape[-2:]) / 80)
+    found = _displacement(inverse(move(content)), content, kept)
+    if not found <= most:
+        raise TransformationError(
+            f"{move.name!r} and the inverse given for it displace smooth content by {found:.3g} "
+            f"pixels, expected at most {most:g}: give a function that undoes it in inverses="
+        )
+
+
+def _displacement(back: Tensor, content: Tensor, kept: Tensor) -> float:
+    r"""By how many pixels content was displaced, the root mean square weighted by the content.
+
+    The affine field $d$ that is nearest to $b - c = -d \cdot \nabla c + \beta \Delta c + \gamma c$
+    in least squares: what interpolation blurs is no displacement.
+    """
+    b, c, weight = (x.cpu().double().numpy() for x in (back, content, kept))
+    along_y, along_x = np.gradient(c, axis=(-2, -1))
+    blur = np.gradient(along_y, axis=-2) + np.gradient(along_x, axis=-1)
+    axes = [np.arange(n) - (n - 1) / 2 for n in c.shape[-2:]]
+    places = np.stack([np.ones(c.shape[-2:]), *np.meshgrid(*axes, indexing="ij")])
+    moved = (-slope * place for slope in (along_y, along_x) for place in places)
+    some = slice(None, None, 1 + c.size // _EQUATIONS)
+    columns = np.stack([(x * weight).ravel()[some] for x in chain(moved, (blur, c))], 1)
+    of_place = np.abs(c * weight).reshape(-1, *c.shape[-2:]).sum(0)
+    if not (of_place.any() and np.isfinite(b).all()):
+        return inf if of_place.any() else 0.0
+    found = np.linalg.lstsq(columns, ((b - c) * weight).ravel()[some], rcond=None)[0]
+    field = np.tensordot(found[:6].reshape(2, 3), places, 1)
+    return float(np.sqrt(np.average(np.square(field).sum(0), weights=of_place)))
 
 
 def _permutes(move: Transformation, batch: Tensor) -> bool:
@@ -118,11 +172,11 @@ def _error(back: Tensor, batch: Tensor) -> float:
     return float((back - here).norm() / here.norm().clamp(min=1e-300))
 
 
-def smooth(batch: Tensor) -> tuple[Tensor, Tensor]:
+def smooth(batch: Tensor, blur: float = 2) -> tuple[Tensor, Tensor]:
     """Smooth random content, and a constant, of the batch's shape and range.
 
-    Noise blurred by 2 pixels, or a 16th of the frame where that is more, squashed to the range and
-    faded out from the centre of the frame to its border.
+    Noise blurred by so many pixels, or a 16th of the frame where that is more, squashed to the
+    range and faded out from the centre of the frame to its border.
     """
     axes = range(1, batch.ndim)[-2:]
     shortest = min(batch.shape[axis] for axis in axes)
@@ -130,8 +184,8 @@ def smooth(batch: Tensor) -> tuple[Tensor, Tensor]:
     distance = torch.zeros(())
     for axis in axes:
         at = torch.arange(batch.shape[axis], dtype=torch.float64)
-        blur = torch.exp(-(((at[:, None] - at) / max(2, shortest / 16)) ** 2) / 2)
-        content = (content.movedim(axis, -1) @ blur).movedim(-1, axis)
+        kernel = torch.exp(-(((at[:, None] - at) / max(blur, shortest / 16)) ** 2) / 2)
+        content = (content.movedim(axis, -1) @ kernel).movedim(-1, axis)
         off = (2 * at + 1) / len(at) - 1
         distance = distance + (off**2).reshape(-1, *[1] * (batch.ndim - 1 - axis))
     content = torch.sigmoid(2 * content / content.std())
