@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import gc
-import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from overhead import about
-from problems import Problem
 from rounds import Figures, interleave, spread
 from system import Peak, timed
 from workers import fresh
 from workload import How, Workload
 
 import tmeasures as tm
+from problems import Problem
 
 SAMPLES = (100, 1000, 10_000)
 COLUMNS = (4, 16, 64, 4224)
@@ -60,7 +59,7 @@ def cell(problem: Problem, how: How) -> Figures:
     peak = Peak(work.device)
     first = timed(lambda: work.measure(n), work.device)
     found = peak.bytes()
-    foretold = _seconds(work, n)
+    foretold = work.explain(n, trial=True).seconds
     calls = {"run": lambda: timed(lambda: work.measure(n), work.device)}
     if first.seconds > LONG:
         calls = {"run": lambda: first}
@@ -78,11 +77,3 @@ def cell(problem: Problem, how: How) -> Figures:
         "bytes_over_plan": None if found is None else found / planned,
         **rounds.about(),
     }
-
-
-def _seconds(work: Workload, n: int) -> float | None:
-    """What a trial foretells."""
-    # At merging: goes, once explain(trial=True) is there.
-    if "trial" not in inspect.signature(tm.explain).parameters:
-        return None
-    return work.explain(n, trial=True).seconds

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 from plain import plain_forward
-from problems import CASES, Case, Problem
 from rounds import Figures, interleave, spreads
 from system import Reading, timed
 from workload import How, Workload
+
+from problems import CASES, Case, Problem
 
 FORWARD = ("forward n", "forward 4n", "plain 4n")
 """What every case is compared with: plain is under an untouched allocator."""
@@ -118,7 +119,6 @@ def about(work: Workload, n: int, case: Case | None = None) -> Figures:
         "activations": sum(plan.layers.values()),
         "layers": len(plan.layers),
         "batch": last.samples * last.transformations,
-        # At merging: plan.memory_format.
-        "order": getattr(plan, "memory_format", None),
+        "order": plan.memory_format,
         "passes": [str(p) for p in plan.passes],
     }

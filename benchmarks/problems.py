@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -113,10 +112,11 @@ MOMENTS = ("TV", "SV", "NV", "ANOVA")
 _OTHERS = ("TD", "SD", "ND", "GF")
 _SAME = ("VSE", "DSE")
 
-_CASES: dict[str, dict[str, Case]] = {
+CASES: dict[str, dict[str, Case]] = {
     "overhead": {
         "moments": Case({"measures": MOMENTS}),
         "moments, layout preserved": Case({"measures": MOMENTS, "memory_format": "preserve"}),
+        "moments, channels last": Case({"measures": MOMENTS, "memory_format": "channels_last"}),
         "moments, bfloat16": Case({"measures": MOMENTS, "autocast": "bfloat16"}),
     },
     "costs": {
@@ -131,17 +131,5 @@ _CASES: dict[str, dict[str, Case]] = {
         "all": Case({"measures": "all"}),
     },
     "peer": {"NV, spread=std": Case({"measures": tm.NormalizedVariance(spread="std")})},
-}
-
-
-def known(arguments: dict[str, Any]) -> bool:
-    """Whether `tmeasures.measure` takes these arguments."""
-    # At merging: goes, with its uses, once memory_format= and autocast= are there.
-    return arguments.keys() <= inspect.signature(tm.measure).parameters.keys()
-
-
-CASES = {
-    part: {name: case for name, case in cases.items() if known(case.arguments)}
-    for part, cases in _CASES.items()
 }
 """The rows of the table, by part and name."""
