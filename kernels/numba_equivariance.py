@@ -216,7 +216,7 @@ def _table(
     """
     count = torch.nn.functional.pad(valid[:, order[bounds[:-1]]].T.long(), (0, -len(valid) % SIDE))
     count, members = count.sort(dim=1, descending=True, stable=True)
-    members = torch.where(count > 0, members, members[:, :1])
+    members = torch.where(count > 0, members, members[:, :1]).contiguous()
     counts = count.sum(1)
     arrays = [v.numpy() for v in (index, weight, order, bounds, members)]
     return *cast(Any, pack)(*arrays, apart), members.numpy(), counts.numpy()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tmeasures.kernels.compile import inner
+from tmeasures.kernels.compile import inner, serial
 from tmeasures.kernels.numba_maps import LANES, PIECE, SIDE, STEPS
 
 # Indices without a sign: numba checks the others for counting from the end, and a slice in their
@@ -151,7 +151,7 @@ def up(n, by):
     return (n + by - 1) // by * by
 
 
-@inner()
+@serial()
 def pack(index, weight, order, bounds, members, apart):
     """Where the values of maps stand, ``apart`` from each other, and their weights, by patterns.
 

@@ -12,6 +12,7 @@ is loaded serves four of them; their sums are in registers for `STEPS` values.
 from __future__ import annotations
 
 from math import gcd
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ _BLOCK = SIDE * _ROW
 @inner()
 def _term(s, a, b, absolute):
     d = a - b
-    if absolute is None:  # the compiler drops the other branch
+    if absolute is None:  # known by its type: the compiler drops the other branch
         return s + d * d
     return s + abs(d)
 
@@ -187,10 +188,10 @@ def _find_norms(x, starts, maps, steps, size, norms):
 
 
 @inner()
-def _add_pairs(x, starts, norms, maps, steps, size, metric, unit, scratch, total):
+def _add_pairs(x, starts, norms, maps, steps, size, metric, absolute, unit, scratch, total):
     """Add the distances of all pairs of each lane's maps to its total."""
     a, b, sums = scratch
-    root, absolute, flag = metric == 0, metric == 1, metric == 2
+    root, flag = metric == 0, metric == 2
     for first in range(0, maps, MAPS):
         p = min(MAPS, maps - first)
         of_a, norms_a = x[first * steps[0] :], norms[first * LANES :]
@@ -203,16 +204,12 @@ def _add_pairs(x, starts, norms, maps, steps, size, metric, unit, scratch, total
                 _widen(of_a, starts, norms_a, p, steps, piece, unit, flag, a)
                 if not same:
                     _widen(of_b, starts, norms_b, q, steps, piece, unit, flag, b)
-                others = a if same else b
-                if absolute:
-                    _add_piece(a, others, p, q, same, hi - lo, sums, True)
-                else:
-                    _add_piece(a, others, p, q, same, hi - lo, sums, None)
+                _add_piece(a, a if same else b, p, q, same, hi - lo, sums, absolute)
             _finish(sums, p, q, same, root, total)
 
 
 @inner()
-def _fold(x, first, lane, shape, strides, metric, unit, scratch, found):
+def _fold(x, first, lane, shape, strides, metric, absolute, unit, scratch, found):
     """Find the totals of the lanes from ``lane`` on, of the channels from ``first`` on."""
     channels, others, maps, size = shape
     lanes, steps, inside = channels * others, strides[2:], strides[0] < strides[3]
@@ -225,7 +222,7 @@ def _fold(x, first, lane, shape, strides, metric, unit, scratch, found):
         places[u, 0], places[u, 1] = first + c, o
     if unit:
         _find_norms(x, starts, maps, steps, size, norms)
-    _add_pairs(x, starts, norms, maps, steps, size, metric, unit, scratch, total)
+    _add_pairs(x, starts, norms, maps, steps, size, metric, absolute, unit, scratch, total)
     for u in range(LANES):
         found[places[u, 0], places[u, 1]] = total[u]
 
@@ -246,7 +243,7 @@ def _add_up(found, weight, to):
 
 
 @parallel()
-def _maps(x, shape, strides, group, workers, metric, unit, within_rows, within_blocks):
+def _maps(x, shape, strides, group, workers, metric, absolute, unit, within_rows, within_blocks):
     channels, s, t, size = shape[0], shape[1], shape[2], shape[3]
     by_channel, by_row, by_column, by_value = strides[0], strides[1], strides[2], strides[3]
     of_rows = np.empty((channels, s * within_rows.shape[0]))
@@ -268,7 +265,7 @@ def _maps(x, shape, strides, group, workers, metric, unit, within_rows, within_b
                 lane, sizes = (chunk - row_chunks) * LANES, (some, t, s, size)
                 steps, found = (by_channel, by_column, by_row, by_value), of_columns
             if lane < some * sizes[1]:
-                _fold(x, first, lane, sizes, steps, metric, unit, scratch, found)
+                _fold(x, first, lane, sizes, steps, metric, absolute, unit, scratch, found)
     weight = 0.5 if metric == 2 else 1.0
     _add_up(of_rows, weight, within_rows)
     _add_up(of_columns, weight, within_blocks)
@@ -290,5 +287,6 @@ def maps(
     workers = min(torch.get_num_threads(), 1 + x.numel() // WORK)
     extent = 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
     sizes = torch.tensor(x.shape), torch.tensor(x.stride()), group, workers
-    flat = x.as_strided((extent,), (1,))
-    call(_maps, flat, *sizes, METRICS.index(metric), unit, within_rows, within_blocks)
+    flat, number = x.as_strided((extent,), (1,)), METRICS.index(metric)
+    absolute: Any = True if metric == "manhattan" else None
+    call(_maps, flat, *sizes, number, absolute, unit, within_rows, within_blocks)

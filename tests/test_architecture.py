@@ -130,8 +130,13 @@ def test_every_public_function_and_class_has_an_example():
             assert ">>>" in (public.__doc__ or ""), f"tm.{name} has no example"
 
 
-def test_import_leaves_heavy_libraries_for_later():
-    heavy = ("xarray", "numba", "scipy", "matplotlib", "netCDF4", "sklearn", "pandas")
-    code = f"import sys, tmeasures; print([m for m in {heavy!r} if m in sys.modules])"
+HEAVY = ("xarray", "numba", "scipy", "matplotlib", "netCDF4", "sklearn", "pandas", "PIL", "rich")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"), [("tmeasures", (*HEAVY, "typer")), ("tmeasures.cli", HEAVY)]
+)
+def test_import_leaves_heavy_libraries_for_later(module, heavy):
+    code = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
