@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 import torch
 from overhead import about
+from problems import Problem
 from rounds import QUIET, Figures, spread
 from system import seconds_of, timed
 from workload import How, Workload
 
 import tmeasures as tm
-from problems import Problem
 from tmeasures.statistics import KINDS, Setup
 from tmeasures.tile import Tile
 

@@ -8,12 +8,11 @@ from functools import partial
 from typing import Any
 
 from overhead import about
+from problems import MOMENTS, Case, Problem
 from rounds import Figures, interleave, spreads
 from system import Peak, timed
 from workers import fresh
 from workload import How, Workload
-
-from problems import MOMENTS, Case, Problem
 
 MEMORY = "6GB"
 CASES = {

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from overhead import about
+from problems import Problem
 from rounds import Figures, interleave, spread
 from system import Peak, timed
 from workers import fresh
 from workload import How, Workload
 
 import tmeasures as tm
-from problems import Problem
 
 SAMPLES = (100, 1000, 10_000)
 COLUMNS = (4, 16, 64, 4224)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from problems import MOMENTS, Case, Problem
 from rounds import Figures
 from workload import How, Workload
-
-from problems import MOMENTS, Case, Problem
 
 HALF = {"autocast": "bfloat16"}
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from overhead import about
+from problems import CASES, Case, Problem
 from rounds import Figures
 from system import Peak
 from workers import fresh
 from workload import How, Workload
 
 import tmeasures as tm
-from problems import CASES, Case, Problem
 
 
 def memory(problem: Problem, how: How) -> list[Figures]:

@@ -7,11 +7,10 @@ from functools import partial
 from typing import Any
 
 from plain import plain_forward
+from problems import CASES, Case, Problem
 from rounds import Figures, interleave, spreads
 from system import Reading, timed
 from workload import How, Workload
-
-from problems import CASES, Case, Problem
 
 FORWARD = ("forward n", "forward 4n", "plain 4n")
 """What every case is compared with: plain is under an untouched allocator."""

@@ -12,12 +12,11 @@ from halves import error
 from memory import memory
 from overhead import overhead
 from peers import peer
+from problems import Problem
 from rounds import Figures
 from saving import save
 from sweeps import batch, beyond, columns
 from workload import How
-
-from problems import Problem
 
 Part = Callable[[Problem, How], list[Figures]]
 

@@ -12,13 +12,13 @@ import xarray as xr
 from halves import differences
 from memory import peak
 from overhead import timings
+from problems import CASES, Problem
 from rounds import Figures
 from system import Reading
 from workers import Worker, fresh
 from workload import How, Workload
 
 import tmeasures as tm
-from problems import CASES, Problem
 
 SCRIPT = Path(__file__).with_name("peer.py")
 # Inputs in a batch of the other library: its own default.

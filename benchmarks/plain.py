@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from problems import PROBLEMS, Problem
 from system import Reading, timed
 from workers import Worker, serve
 from workload import How, Workload
-
-from problems import PROBLEMS, Problem
 
 
 def main(name: str, device: str) -> None:

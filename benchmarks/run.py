@@ -28,11 +28,10 @@ import report
 import table
 from machine import describe
 from parts import OWN, PARTS, USUAL
+from problems import PROBLEMS, Problem
 from rounds import Figures
 from workers import fresh
 from workload import How
-
-from problems import PROBLEMS, Problem
 
 ALLOCATORS = {"tuned": True, "default": False}
 

@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 
 from overhead import about
+from problems import Problem
 from rounds import Figures, interleave, spread
 from system import timed
 from workload import How, Workload
 
 import tmeasures as tm
-from problems import Problem
 
 
 def save(problem: Problem, how: How) -> list[Figures]:

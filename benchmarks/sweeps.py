@@ -7,11 +7,10 @@ from dataclasses import replace
 from functools import partial
 
 from overhead import about
+from problems import Problem
 from rounds import Figures, interleave, spreads
 from system import Reading, timed
 from workload import How, Workload
-
-from problems import Problem
 
 BATCHES = tuple(2**k for k in range(10))
 COLUMNS = (4, 16, 64, 264, 1056, 4224)

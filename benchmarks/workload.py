@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 import xarray as xr
+from problems import MOMENTS, Case, Problem
 from torch import Tensor
 
 import tmeasures as tm
-from problems import MOMENTS, Case, Problem
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,6 @@ def check_spreads(record):
 
 def test_usual_parts_of_all_problems_end_in_a_table(tmp_path, capsys):
     from parts import USUAL
-
     from problems import CASES, PROBLEMS
 
     found = quick(tmp_path, "--markdown", str(tmp_path / "figures.md"))
@@ -155,9 +154,8 @@ def test_sweeps_are_drawn_and_shown_again(tmp_path, capsys):
 
 
 def test_two_orders_where_the_state_of_one_pass_does_not_fit(tmp_path):
-    from workload import How, Workload
-
     from problems import PROBLEMS
+    from workload import How, Workload
 
     found = quick(tmp_path, "--part", "beyond")["records"]
     assert [r["case"] for r in found] == ["moments, one pass", "moments, two orders"]
@@ -205,9 +203,8 @@ def test_big_networks_print_their_plans(tmp_path, capsys):
 def test_the_other_library_does_the_same_job(tmp_path):
     """Through the real protocol, in a process that finds another library of the name."""
     import parts
-    from workload import How
-
     from problems import PROBLEMS
+    from workload import How
 
     (tmp_path / "pytorch.py").write_text(OTHER)
     (tmp_path / "run_peer.py").write_text(
@@ -244,9 +241,8 @@ def test_a_worker_that_dies_is_named(tmp_path):
 
 def test_plain_forward_is_read_in_a_process_of_its_own():
     from plain import plain_forward
-    from workload import How
-
     from problems import PROBLEMS
+    from workload import How
 
     with plain_forward(PROBLEMS["simple_conv"], How()) as read:
         assert read(1).seconds > 0
@@ -271,9 +267,8 @@ def test_networks_are_those_that_they_are_named_for():
 def test_figures_of_a_round_tell_fixed_part_and_slope_apart():
     """T(n) = 2 + 3 n f beside F(n) = n f has slope 3 and fixed part 2, whatever n and f."""
     from overhead import ratios
-    from workload import Workload
-
     from problems import PROBLEMS
+    from workload import Workload
 
     work = Workload(PROBLEMS["simple_conv"].quick(), "cpu")
     n, f = work.problem.n, 0.25
@@ -299,9 +294,8 @@ def test_figures_of_a_round_tell_fixed_part_and_slope_apart():
 
 def test_forward_takes_the_inputs_of_measure():
     """The bare forward sees as many inputs as the hooks do, at n and at 4n."""
-    from workload import Workload
-
     from problems import PROBLEMS
+    from workload import Workload
 
     work = Workload(PROBLEMS["simple_conv"].quick(), "cpu")
     assert work.plan.inputs == 4 * work.problem.n * work.problem.m  # probes the network

@@ -10,7 +10,7 @@ from torch import nn
 
 import tmeasures as tm
 from cubes import MOMENTS, images, network
-from problems import problem, shapes_of, wanted
+from planned import problem, shapes_of, wanted
 from tmeasures.budget import memory_limit
 from tmeasures.capture import Layer
 from tmeasures.footprint import peak_bytes

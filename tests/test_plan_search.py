@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tmeasures as tm
-from problems import problem, shapes_of, wanted
+from planned import problem, shapes_of, wanted
 from tmeasures.capture import Layer, Probe
 from tmeasures.planning import Wanted, check, choose, tile_shape
 from tmeasures.planning import problem as module

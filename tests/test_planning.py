@@ -8,7 +8,7 @@ from torch import nn
 
 import tmeasures as tm
 from cubes import images, network
-from problems import problem, wanted
+from planned import problem, wanted
 from tmeasures.budget import memory_limit
 from tmeasures.capture import Layer
 from tmeasures.engine import Run
