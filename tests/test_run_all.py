@@ -144,6 +144,7 @@ def test_a_map_with_one_unit_that_is_not_finite_has_no_distance():
 def test_firing_rates_are_those_of_the_stored_cube(options, rotations, batch_size):
     measure = tm.Goodfellow(**options)
     arguments = {"measures": [measure, "TV"], "batch_size": batch_size}
+    arguments["memory_format"] = "preserve"  # or the trial's inputs would be counted
     plan = tm.explain(double(), images(70), rotations, **arguments)
     model, seen = double(), []
     model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
