@@ -309,6 +309,15 @@ def test_maps_of_extreme_sizes(backend, scale, unit):
 
 
 @backends
+@pytest.mark.parametrize("t", [5, 33, 70])
+@all_norms
+def test_maps_that_count_everywhere(backend, t, unit):
+    case = make(3, 2, t, 9, masks=False)  # beyond 32 maps, pairs of two blocks
+    found = returned(backend, case, unit).distances
+    assert_close(found, distances_of(case, unit, False), 1e-12)
+
+
+@backends
 @pytest.mark.parametrize("size", [1, 3, 16, 33])
 def test_zero_maps(backend, size):
     case = make(2, 1, 4, size, masks=False)
