@@ -21,6 +21,9 @@ from torch import Tensor
 _FAMILIES = ("moments", "distances", "maps", "firing", "equivariance")
 """A module of each family and backend holds the functions."""
 
+ROUNDING = 16 * 2.0**-53
+"""The share of a sum of squares below which a difference of such sums is rounding."""
+
 
 class Backend(Protocol):
     """What a module of kernels offers; ``unit`` is the flat unit index, float64 if not said."""

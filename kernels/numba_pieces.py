@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tmeasures.kernels import ROUNDING
 from tmeasures.kernels.compile import inner
 from tmeasures.kernels.numba_gather import L1, L2, L3, U, four, rows, up
 from tmeasures.kernels.numba_maps import (
@@ -157,12 +158,12 @@ def _apart(squares, a, b, over_a, over_b):
     """The distance of two maps of unit norm from the squares of their difference, and their norms.
 
     ``|a/|a| - b/|b||^2 = (|a - b|^2 - (|a| - |b|)^2) / (|a| |b|)``, and 1 where one map is zero.
-    Nothing is lost where maps are equal or nearly so; those that differ in their norms alone are up
-    to 1e-8 apart. Without branches, or it would not become vectors.
+    Nothing is lost where maps are equal or nearly so; what is below the rounding of the squares, as
+    where maps differ in their norms alone, is 0. Without branches, or it would not become vectors.
     """
     rest = squares - (a - b) * (a - b)
     one = np.float64(over_a == 0) - np.float64(over_b == 0)
-    return np.sqrt((0.0 if rest < 0 else rest) * (over_a * over_b) + one * one)
+    return np.sqrt((0.0 if rest < ROUNDING * squares else rest) * (over_a * over_b) + one * one)
 
 
 @inner()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from tmeasures.kernels import torch_moments
+from tmeasures.kernels import ROUNDING, torch_moments
 
 # Tensors of a chunk's size that are alive at once: moved maps, their squares, what is gathered,
 # differences, and what was left out of these.
@@ -80,7 +80,9 @@ def _distances(sums: Tensor, unit: bool) -> Tensor:
     if not unit:
         return torch.sqrt(squares)
     a, b = of_one.sqrt(), of_other.sqrt()
-    found = ((squares - (a - b).square_()).clamp_(min=0) / (a * b)).sqrt_()
+    rest = squares - (a - b).square_()
+    rest = rest.masked_fill_(rest < ROUNDING * squares, 0)
+    found = (rest / (a * b)).sqrt_()
     either = (of_one == 0) | (of_other == 0)
     return torch.where(either, (of_one != of_other).double(), found)
 

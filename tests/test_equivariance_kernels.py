@@ -318,6 +318,15 @@ def test_maps_that_count_everywhere(backend, t, unit):
 
 
 @backends
+def test_what_is_below_the_rounding_of_squares_is_no_distance(backend):
+    case = make(4, 3, 6, 20, taps=1, masks=False)
+    case.index[:] = torch.arange(20)
+    case.weight[:] = 1
+    case.x[:] = torch.eye(20)[3] * torch.tensor([1, 2.5, 7, 11, 0.3, 1e-4]).view(6, 1)
+    assert returned(backend, case, True).distances.tolist() == [0] * 4
+
+
+@backends
 @pytest.mark.parametrize("size", [1, 3, 16, 33])
 def test_zero_maps(backend, size):
     case = make(2, 1, 4, size, masks=False)
