@@ -94,8 +94,8 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
     (places, squares), size, scratch = parts, order.size, _scratch(p, q)
     alike = bounds.size == 2 and not layer
     brought = np.empty(p * size * LANES, x.dtype), np.empty((1 - same) * q * size * LANES, x.dtype)
-    starts, to, wide = np.zeros(LANES, np.uint64), np.empty(LANES), scratch[3].shape[1]
-    roots = np.empty(SIDE * wide), np.zeros(wide), np.empty(SIDE * wide), np.zeros(wide)
+    starts, to, most = np.zeros(LANES, np.uint64), np.empty(LANES), scratch[3].shape[1]
+    roots = np.empty(SIDE * most), np.zeros(most), np.empty(SIDE * most), np.zeros(most)
     for k in range(len(tasks)):
         deep = tasks[k, 4]
         for row in range(tasks[k, 2], tasks[k, 3], deep):
