@@ -148,5 +148,5 @@ def test_peak_does_not_grow_with_n(measures, memory):
         arguments["batch_size"] = 12
         return peak_bytes(lambda: tm.measure(network(), images(n), tm.rotations(64), **arguments))
 
-    # What grows is the images, their labels and ids.
-    assert peak(80) - peak(40) <= 40 * (images(1).nbytes + 64)
+    # What grows is the images, their labels and ids; a floor takes no more samples from 256 on.
+    assert peak(296) - peak(256) <= 40 * (images(1).nbytes + 64)

@@ -12,7 +12,7 @@ import tmeasures as tm
 from pair_tiles import DEVICE, normal_cube
 from tmeasures.measures import Quantities
 from tmeasures.statistics import Setup
-from tmeasures.statistics.returned import ReturnedKind, Vectors, fused
+from tmeasures.statistics.returned import ReturnedKind, Vectors, floor_samples, fused
 from tmeasures.tile import Tile
 from tmeasures.transformations import (
     flips,
@@ -216,22 +216,27 @@ def test_blocks_of_32_merge(backend):
 
 @pytest.mark.parametrize("tile", [(7, 4), (3, 4), (4, 3)])
 @pytest.mark.parametrize("turns", [TURNS, tm.rotations([0, 90, 180, 270])])
-def test_a_floor_takes_the_first_32_samples(tile, turns):
-    cube, untransformed = drawn(turns, 40)
-    untransformed[32:] = torch.nan
+def test_a_floor_takes_the_first_samples(tile, turns):
+    cube, untransformed = drawn(turns, 80)
+    untransformed[10:] = torch.nan
     (kind,) = ReturnedKind(vectors=Vectors()).before
     (s, t), m = tile, 4
-    rows = [range(i, min(i + s, 40)) for i in range(0, 40, s)]
+    rows = [range(i, min(i + s, 80)) for i in range(0, 80, s)]
     columns = [range(j, min(j + t, m)) for j in range(0, m, t)]
     (floor,) = feed([kind(setup_of(cube, turns, tile))], cube, untransformed, rows, columns)
-    assert floor.n == 32
+    assert floor.n == 10
     found = floor.finalize()
-    assert found["floor of returned distances/rows"] == 32
-    expected = references(cube[:32], untransformed[:32], turns, [DSE(), VSE()])
-    distances = found["floor of returned distances/sum"].cpu() / 32
-    variances = found["floor of returned variances/sum"].cpu() / 32
+    assert found["floor of returned distances/rows"] == 10
+    expected = references(cube, untransformed, turns, [DSE(), VSE()])
+    distances = found["floor of returned distances/sum"].cpu() / 10
+    variances = found["floor of returned variances/sum"].cpu() / 10
     np.testing.assert_allclose(distances, expected["DSE_floor"], 1e-10)
     np.testing.assert_allclose(variances, expected["VSE_floor"], 1e-10, 1e-12)
+
+
+def test_how_many_samples_a_floor_takes():
+    found = {n: floor_samples(n) for n in (0, 5, 8, 63, 64, 72, 128, 256, 10_000, None)}
+    assert list(found.values()) == [0, 5, 8, 8, 8, 9, 16, 32, 32, 32]
 
 
 # What is held

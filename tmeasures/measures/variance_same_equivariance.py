@@ -9,7 +9,7 @@ import numpy as np
 from tmeasures.fields import Field
 from tmeasures.measures.base import Q20, Measure, Quantities, ratio
 from tmeasures.measures.returning import moved_back, moved_there_and_back
-from tmeasures.statistics.returned import FLOOR_SAMPLES, ReturnedKind
+from tmeasures.statistics.returned import ReturnedKind, floor_samples
 from tmeasures.statistics.returned_samples import ReturnedSamplesKind
 from tmeasures.transformations.base import TransformationSet
 
@@ -25,7 +25,9 @@ class VarianceSameEquivariance(Measure):
     VSE is TV; ``action=`` of `tmeasures.measure` declares other actions.
 
     Warping there and back blurs and loses what leaves the frame, which no network can avoid:
-    ``VSE_floor`` is the same measure of ``t_j^-1 t_j A(x_i)``, over the first 32 samples.
+    ``VSE_floor`` is the same measure of ``t_j^-1 t_j A(x_i)``, over the first samples, an eighth of
+    them, at least 8 and at most 32. Where contrasts vary much, a layer's mean over 8 is within 27 %
+    of that over many, over 32 within 10 %.
 
     Variables ``VSE`` and ``VSE_floor``; ``VSE_normalized`` and its floor; ``VSE_whole`` and
     ``VSE_whole_normalized`` with ``valid_only=False``.
@@ -118,7 +120,8 @@ class VarianceSameEquivariance(Measure):
         assert transformations is not None
         moved, valid = moved_back(cube, transformations, dims, item)
         valid = valid if self.valid_only else np.ones_like(valid)
-        first = cube[:FLOOR_SAMPLES, 0] if untransformed is None else untransformed[:FLOOR_SAMPLES]
+        first = cube[:, 0] if untransformed is None else untransformed
+        first = first[: floor_samples(len(first))]
         there = moved_there_and_back(first, transformations, dims, item)
         values, floor = _variances(moved, valid), _variances(there, valid)
         if self.normalized:

@@ -19,8 +19,7 @@ Per = Literal["channel", "layer"]
 LEAST_SHARE = 0.1
 """The share of a map that has to be valid under two transformations for their distance to count."""
 
-FLOOR_SAMPLES = 32
-"""Samples that the floor is measured on, the first ones."""
+_FLOOR_SAMPLES = 8, 32  # at least, where there are so many, and at most
 
 _COLUMNS = 64  # columns whose tables the floor needs at once
 _MOVED = 2**20  # activations that it moves at once where a sample has less
@@ -160,7 +159,7 @@ class ReturnedKind(MovingKind):
 
     def rows(self, n: int, m: int) -> int:
         """See `Prelude.rows`."""
-        return min(n, FLOOR_SAMPLES)
+        return floor_samples(n)
 
     def state_bytes(self, setup: Setup) -> int:
         """See `Kind.state_bytes`."""
@@ -322,6 +321,7 @@ class Floor(Returned):
         self.moved = torch.zeros(
             _moved_rows(self.setup), *shape, dtype=self.setup.kept, device=self.device
         )
+        self.wanted = floor_samples(self.setup.n)
         self.taken: range | None = None
 
     def update(self, tile: Tile[Tensor]) -> None:
@@ -332,7 +332,7 @@ class Floor(Returned):
             return
         self.taken = tile.samples
         columns = range(self.setup.m)
-        wanted = found[: FLOOR_SAMPLES - self.n].to(self.device)
+        wanted = found[: self.wanted - self.n].to(self.device)
         if not len(wanted):
             return
         if self.actions.is_exact and wanted.isfinite().all():  # all come back to the last bit
@@ -359,9 +359,15 @@ class Floor(Returned):
         return super().quantities() | {f"{key}/rows": rows for key in self.kind.keys}
 
 
+def floor_samples(n: int | None) -> int:
+    """Samples that a floor is measured on, the first of n: an eighth, which costs as much."""
+    least, most = _FLOOR_SAMPLES
+    return most if n is None else min(n, most, max(least, n // 8))
+
+
 def _moved_rows(setup: Setup) -> int:
     """Samples that a floor moves at once: in a few large calls where layers are small."""
-    return max(1, min(FLOOR_SAMPLES, _MOVED // (setup.m * setup.units)))
+    return max(1, min(floor_samples(setup.n), _MOVED // (setup.m * setup.units)))
 
 
 def counted(valid: Tensor) -> Tensor:
