@@ -83,10 +83,10 @@ def measured(data: xr.Dataset) -> list[str]:
 
 def status_of(data: xr.Dataset, measure: str) -> xr.DataArray:
     """The status of what a measure has values of: units, whole maps, units within a class."""
-    dims = data[measure].dims
+    dims = data.variables[measure].dims
     by_class = "stratum" in dims and STATUS_BY_STRATUM in data
     status = data[STATUS_BY_STRATUM if by_class else "status"]
-    return status_over(status, [dim for dim in data["status"].dims if dim not in dims])
+    return status_over(status, [dim for dim in data.variables["status"].dims if dim not in dims])
 
 
 def status_over(status: xr.DataArray, space: Sequence[Hashable]) -> xr.DataArray:
@@ -213,17 +213,19 @@ def summarise(layers: Mapping[str, xr.Dataset]) -> xr.Dataset:
     labels: dict[str, tuple[tuple[Hashable, ...], dict[str, str]]] = {}
     named: dict[Hashable, xr.DataArray] = {}
     for row, data in enumerate(layers.values()):
+        dims_of_units = data.variables["status"].dims
         for name in measured(data):
-            leading = [dim for dim in data[name].dims if dim not in data["status"].dims]
+            variable = data[name]
+            leading = [dim for dim in variable.dims if dim not in dims_of_units]
             named |= {dim: data[dim] for dim in leading if dim in data.coords}
-            for statistic, value in _statistics(data[name], status_of(data, name), leading).items():
+            for statistic, value in _statistics(variable, status_of(data, name), leading).items():
                 key = f"{name}_{statistic}"
                 if key not in columns:
                     missing = np.zeros((), value.dtype) if value.dtype.kind == "i" else np.nan
                     shape = (len(layers), *value.shape)
                     columns[key] = np.full(shape, missing)
                     dims = ("layer", *leading[: value.ndim])
-                    labels[key] = dims, _column_attributes(data[name], statistic)
+                    labels[key] = dims, _column_attributes(variable, statistic)
                 columns[key][row] = value
     coordinates: dict[Hashable, Any] = {
         "layer": ("layer", np.array(list(layers), dtype=str)),
@@ -246,39 +248,48 @@ def _statistics(
         known = np.broadcast_to((bits & NOT_FINITE) == 0, values.shape)
         with np.errstate(invalid="ignore"):
             return {"share": np.asarray((values & known).sum(-1) / known.sum(-1))}
-    of_finite = _over_finite(values, variable.attrs.get("score", 0.0))
+    finite = np.isfinite(values)
+    of_finite = _over_finite(values, finite, variable.attrs.get("score", 0.0))
     if kind == "count":
         return {"mean": of_finite["mean"]}
     invalid = np.asarray(np.isnan(values).sum(-1))
     if kind == "p":
         return {name: of_finite[name] for name in ("q25", "median", "q75")} | {"nan": invalid}
+    dead = (bits & DEAD) != 0
     below = (bits & variable.attrs.get("rounding", 0)) != 0
     return of_finite | {
-        "finite": np.asarray(np.isfinite(values).sum(-1)),
-        "dead": np.asarray(((bits & DEAD) != 0).sum(-1)),
+        "finite": np.asarray(finite.sum(-1)),
+        "dead": np.asarray(dead.sum(-1)),
         "infinite": np.asarray(np.isinf(values).sum(-1)),
         "nan": invalid,
-        "below_rounding": np.asarray((below & ((bits & DEAD) == 0)).sum(-1)),
+        "below_rounding": np.asarray((below & ~dead).sum(-1)),
     }
 
 
-def _over_finite(values: np.ndarray, score: float) -> dict[str, np.ndarray]:
+def _over_finite(values: np.ndarray, finite: np.ndarray, score: float) -> dict[str, np.ndarray]:
     """Mean, standard deviation, quartiles and score of the finite numbers of the last axis."""
     names = ["mean", "std", "median", "q25", "q75", *(["score"] if score else [])]
     rows = values.reshape(-1, values.shape[-1])
     table = np.full((len(rows), len(names)), np.nan)
-    for row, numbers in zip(table, rows, strict=True):
-        finite = numbers[np.isfinite(numbers)].astype(np.float64)
-        if finite.size:
+    for row, numbers, known in zip(table, rows, finite.reshape(rows.shape), strict=True):
+        # Sorting takes a fifth of the time of numpy's quantiles, which select.
+        ordered = np.sort(numbers[known]).astype(np.float64)
+        if ordered.size:
             with np.errstate(over="ignore", invalid="ignore"):
-                quartiles = np.quantile(finite, (0.5, 0.25, 0.75))
-                row[:5] = finite.mean(), finite.std(), *quartiles
+                row[:5] = ordered.mean(), ordered.std(), *_quartiles(ordered)
             if score:
-                top = ceil(score * finite.size * (1 - 1e-12))  # 0.07 * 100 > 7
-                row[5] = np.partition(finite, -top)[-top:].mean()
+                top = ceil(score * ordered.size * (1 - 1e-12))  # 0.07 * 100 > 7
+                row[5] = ordered[-top:].mean()
     return {
         name: column.reshape(values.shape[:-1]) for name, column in zip(names, table.T, strict=True)
     }
+
+
+def _quartiles(ordered: np.ndarray) -> np.ndarray:
+    """Median, lower and upper quartile of ordered numbers, linear between neighbours."""
+    at = np.array([0.5, 0.25, 0.75]) * (ordered.size - 1)
+    low, high = ordered[np.floor(at).astype(int)], ordered[np.ceil(at).astype(int)]
+    return low + (high - low) * (at % 1)
 
 
 def _column_attributes(variable: xr.DataArray, statistic: str) -> dict[str, str]:
