@@ -15,6 +15,7 @@ from tmeasures.budget import memory_limit
 from tmeasures.capture import Layer
 from tmeasures.footprint import peak_bytes
 from tmeasures.planning import check, choose
+from tmeasures.transformations.actions import Actions
 
 
 def test_bytes_of_a_plan_worked_out_by_hand():
@@ -55,6 +56,24 @@ def test_inputs_beside_a_tile_are_in_its_bytes():
     assert plan.tile_bytes == int(1.3 * (10_000 + inputs * 1300))
     among = choose(problem(wanted=wanted("GF"), batch_size=64, n=128, identities=(0,)))
     assert among.tile_bytes < plan.tile_bytes
+
+
+def test_what_transformations_keep_and_maps_that_are_copied_are_in_the_bytes():
+    kept = choose(problem(kept_bytes=5000))
+    assert kept.state_bytes == choose(problem()).state_bytes + 5000
+    dims = ("y", "channel", "x")
+    layers = [Layer("0", (6, 4, 5), dims, torch.float32, "Linear")]
+    actions = {"0": Actions(tm.rotations(2), (6, 4, 5), dims, (1, 6, 5))}
+    copied = choose(problem(layers=layers, actions=actions))
+    assert copied.tile_bytes == int(1.3 * (10_000 + 256 * (1300 + 4 * 6 * 4 * 5)))
+
+
+def test_grids_are_in_the_bytes_of_a_plan():
+    turned, alike = (
+        tm.explain(network(), images(), given, measures="NV", memory_format="preserve")
+        for given in (tm.rotations(16), [abs] * 16)
+    )
+    assert turned.state_bytes - alike.state_bytes == 16 * images(1)[0, 0].numel() * 8
 
 
 def test_results_stay_beside_the_next_stratum():

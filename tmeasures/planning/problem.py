@@ -183,13 +183,28 @@ class Problem:
         return 8 * self.units * numbers + read + self.kept_bytes
 
     def tile_bytes(self, inputs: int) -> int:
-        """Bytes of a tile: inputs before and after the warp, and the forward pass.
+        """Bytes of a tile: inputs before and after the warp, the forward pass, and a layer's copy.
 
         Outputs of half precision are widened to float32, a layer at a time.
         """
-        half = (layer.n_units for layer in self.layers if layer.dtype.itemsize == 2)
-        each = self.probe.bytes_per_input + 3 * self.input_bytes + 4 * max(half, default=0)
+        each = self.probe.bytes_per_input + 3 * self.input_bytes + self._widened + self._ordered
         return int((self.probe.bytes_fixed + inputs * each) * _HEAP.get(self.device, 1.0))
+
+    @cached_property
+    def _widened(self) -> int:
+        """Bytes of the largest output that is widened."""
+        half = (layer.n_units for layer in self.layers if layer.dtype.itemsize == 2)
+        return 4 * max(half, default=0)
+
+    @cached_property
+    def _ordered(self) -> int:
+        """Bytes of the largest output whose maps are copied to lie one by one, as actions take."""
+        found = [0]
+        for layer in self.layers:
+            actions = self.actions.get(layer.name)
+            if isinstance(actions, Actions) and actions.copies:
+                found.append(layer.n_units * max(layer.dtype.itemsize, torch.float32.itemsize))
+        return max(found)
 
     def bytes(self, passes: Sequence[Pass]) -> int:
         """Bytes of state and of the largest tile."""
