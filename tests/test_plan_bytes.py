@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import weakref
 
 import pytest
 import torch
@@ -121,6 +122,24 @@ def test_memory_in_words(text, count):
 def test_memory_that_is_no_size(text):
     with pytest.raises(tm.ArgumentError, match="is no size"):
         memory_limit(text, torch.device("cpu"))
+
+
+PROBED = 3
+
+
+@pytest.mark.parametrize("arguments", [{}, {"memory": "600KB", "measures": "NV"}])
+def test_inputs_of_a_tile_leave_before_the_next_ones_come(arguments):
+    made = []
+
+    def note(batch):
+        if len(batch) > PROBED:
+            assert all(each() is None for each in made)
+            made.append(weakref.ref(batch))
+        return batch
+
+    turns = tm.rotations(64)
+    tm.measure(network(), images(40), turns, preprocess=note, batch_size=64, **arguments)
+    assert len(made) >= 40
 
 
 MEMORY = """

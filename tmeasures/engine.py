@@ -38,17 +38,14 @@ class Step:
     Attributes:
         number: Of the pass, from 0.
         stratum: Index of the stratum; 0 without.
-        tile: The tile; its values are the network's inputs.
+        tile: The tile, without its values.
+        inputs: How many went through the network.
     """
 
     number: int
     stratum: int
-    tile: Tile[Inputs]
-
-    @property
-    def inputs(self) -> int:
-        """Inputs that went through the network."""
-        return length(self.tile.values)
+    tile: Tile[None]
+    inputs: int
 
 
 class Run:
@@ -201,7 +198,9 @@ class Run:
             for tile in self._tiles(p, feed):
                 self._fold(tile, p, state)
                 n = max(n, tile.samples.stop)
-                yield Step(number, stratum, tile)
+                step = Step(number, stratum, tile.holding(None), length(tile.values))
+                del tile  # else its inputs stay beside the next ones
+                yield step
         with memory_of_results():
             for name in list(state):
                 found[name] = gather(state.pop(name)) | found[name]
