@@ -14,6 +14,7 @@ from tmeasures.budget import size
 from tmeasures.capture import Layer, Network
 from tmeasures.fields import Field
 from tmeasures.finishing import Outcome, finish, memory_of_results
+from tmeasures.forwards import MemoryFormat
 from tmeasures.hints import within_memory
 from tmeasures.inputs import Feed
 from tmeasures.measures import Measure
@@ -235,9 +236,11 @@ def _memory_of(p: Pass, less: str = "") -> AbstractContextManager[None]:
     return within_memory(what, f"give batch_size={max(1, s * t // 2)}{less}, or smaller inputs")
 
 
-def walk(network: Network, feed: Feed, p: Pass) -> Generator[Tile[dict[str, Tensor]]]:
+def walk(
+    network: Network, feed: Feed, p: Pass, memory_format: MemoryFormat
+) -> Generator[Tile[dict[str, Tensor]]]:
     """The tiles of one pass with copies of all layers' values."""
-    with network.session(), _memory_of(p):
+    with network.session(memory_format), _memory_of(p):
         for tile in feed.tiles(p.order, p.samples, p.transformations):
             shape = (len(tile.samples), len(tile.transformations))
             values: dict[str, Tensor] = {}
