@@ -12,7 +12,7 @@ from problems import MOMENTS, Case, Problem
 from rounds import Figures, interleave, spreads
 from system import Peak, timed
 from workers import fresh
-from workload import How, Workload
+from workload import How, Workload, warm
 
 MEMORY = "6GB"
 CASES = {
@@ -36,6 +36,7 @@ def run(problem: Problem, how: How, name: str, case: Case) -> Figures:
     n = problem.n
     work = Workload(problem, how.device, n)
     plan = work.explain(n, case)
+    warm()
     gc.collect()
     peak = Peak(work.device)
     reading = timed(partial(work.measure, n, case), work.device)

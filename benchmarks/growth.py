@@ -12,9 +12,7 @@ from problems import Problem
 from rounds import Figures, interleave, spread
 from system import Peak, timed
 from workers import fresh
-from workload import How, Workload
-
-import tmeasures as tm
+from workload import How, Workload, warm
 
 SAMPLES = (100, 1000, 10_000)
 COLUMNS = (4, 16, 64, 4224)
@@ -52,7 +50,7 @@ def cell(problem: Problem, how: How) -> Figures:
     """One n and m: peak memory over what the set-up holds, then seconds, and the plan's of both."""
     n = problem.n
     work = Workload(problem, how.device, n)
-    tm.measure(work.model, work.samples[:2], tm.rotations(2), progress=False)
+    warm()
     planned = work.explain(n).bytes
     how.tune()
     gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import time
@@ -63,7 +64,8 @@ def other_cpu_seconds() -> float:
 class Peak:
     """Peak memory over what is held when this is made: resident memory, or that of a GPU.
 
-    Where Linux lets a process reset its peak, what came before does not count.
+    Where Linux lets a process reset its peak, what came before does not count; where the C library
+    is glibc, memory that was freed before is given back first, so that taking it again counts.
 
     Args:
         device: Whose memory.
@@ -75,6 +77,8 @@ class Peak:
             torch.cuda.reset_peak_memory_stats(device)
             self.before: int | None = torch.cuda.memory_allocated(device)
             return
+        with suppress(AttributeError, OSError, TypeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(0)
         with suppress(OSError):  # not Linux, or not permitted: the peak since the start stands
             (PROC / "self/clear_refs").write_text("5")
         self.before = _status("VmRSS")

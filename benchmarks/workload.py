@@ -44,6 +44,12 @@ class How:
             tm.tune_allocator()
 
 
+def warm() -> None:
+    """Load and compile what the first call of `tmeasures.measure` does."""
+    images = torch.arange(128.0).view(2, 1, 8, 8)
+    tm.measure(torch.nn.ReLU(), images, tm.rotations(2), measures=MOMENTS, progress=False)
+
+
 class Workload:
     """The network, the samples, and the inputs that are already transformed.
 

@@ -555,6 +555,25 @@ def test_sets_that_lose_nothing(s, size, exact):
         assert torch.equal(read(acts.back(range(len(s))), there), acts.maps(x))
 
 
+@pytest.mark.parametrize(
+    ("shape", "dims", "copies"),
+    [
+        ((4, 6, 5), MAPS, False),
+        ((6, 5, 4), ("y", "x", "channel"), False),
+        ((6, 4, 5), ("y", "channel", "x"), True),
+        ((4, 5, 6), ("channel", "x", "y"), True),
+        ((6, 5), ("y", "x"), False),
+        ((7, 4), ("time", "channel"), False),
+    ],
+)
+def test_which_maps_are_copies(shape, dims, copies):
+    item, turns = ((1, 12), time_shifts([1])) if "time" in dims else ((1, 6, 5), rotations(2))
+    found = Actions(turns, shape, dims, item)
+    assert found.copies == copies
+    x = values(2, 3, *shape)
+    assert (found.maps(x).data_ptr() != x.data_ptr()) == copies
+
+
 # Cache
 
 

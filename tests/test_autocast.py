@@ -8,11 +8,13 @@ from torch import nn
 import tmeasures as tm
 from cubes import EVERY, cube, images, network
 from small_models import Model
-from tmeasures import formats
+from tmeasures import formats, forwards
 from tmeasures.capture import Layer, Probe
+from tmeasures.fields import SV_BELOW_ROUNDING, TV_BELOW_ROUNDING
 from tmeasures.measures import resolve
 from tmeasures.plan import Plan
 from tmeasures.planning import Problem, Wanted, choose
+from tmeasures.statistics.memory import MemoryOrder
 
 ROTATIONS = tm.rotations(4)
 
@@ -96,6 +98,40 @@ def test_a_trial_runs_in_the_precision_of_the_run(monkeypatch):
     assert (plan.memory_format, plan.autocast) == ("channels_last", "bfloat16")
     assert "autocast to bfloat16" in str(plan)
     assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_outputs_are_widened_once_for_all_statistics(monkeypatch):
+    seen = set()
+    tile = MemoryOrder.tile
+    monkeypatch.setattr(
+        MemoryOrder, "tile", lambda self, values: seen.add(values.dtype) or tile(self, values)
+    )
+    tm.measure(network(), images(), ROTATIONS, measures=["NV", "TD"], autocast="bfloat16")
+    assert seen == {torch.float32}
+
+
+def test_what_is_below_rounding_is_told_by_the_lower_precision():
+    model = nn.Linear(1, 1)
+    nn.init.ones_(model.weight)
+    nn.init.zeros_(model.bias)
+    samples = 1 + torch.arange(8.0)[:, None] / 100
+    arguments = {"measures": "NV", "transformations": [lambda x: x, lambda x: 1.02 * x]}
+    lower, own = (
+        tm.measure(model, samples, autocast=autocast, **arguments)["layers/output/status"].item()
+        for autocast in ("bfloat16", None)
+    )
+    assert lower == TV_BELOW_ROUNDING | SV_BELOW_ROUNDING
+    assert own == 0
+
+
+def test_dtypes_by_name():
+    found = [forwards.precision(name) for name in ("bfloat16", "float16", None, "float64")]
+    assert found == [torch.bfloat16, torch.float16, None, None]
+
+
+def test_devices_without_autocast():
+    with pytest.raises(tm.ArgumentError, match=r"'bfloat16' on meta.* no autocast; leave it out"):
+        forwards.check("preserve", "bfloat16", torch.device("meta"), True)
 
 
 def test_a_plan_is_for_one_precision():

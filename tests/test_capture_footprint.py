@@ -1,5 +1,6 @@
 """Bytes counted operation by operation, against answers worked out by hand."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -45,6 +46,22 @@ def test_probe_bounds_the_peak_of_larger_batches():
     assert (found.bytes_per_input, found.bytes_fixed) == (4 * 200, 0)
     with torch.no_grad():
         assert peak_bytes(lambda: model(torch.ones(64, 10))) == 64 * 800 + 64 * 40
+
+
+@pytest.mark.parametrize(
+    ("take", "copied"),
+    [
+        (lambda x: x, 0),
+        (lambda x: x.view(-1, 5, 2).transpose(1, 2), 0),
+        (lambda x: x.view(-1, 5, 2).movedim(0, 1), 0),
+        (lambda x: x[:, ::2], 4 * 5),
+        (lambda x: x[:, :3], 4 * 3),
+        (lambda x: x[:, :1].expand(-1, 9), 4 * 9),
+    ],
+)
+def test_outputs_with_gaps_are_copied(take, copied):
+    found = probe(nn.Sequential(nn.ReLU()), layers="0", activations={"0": take})
+    assert (found.bytes_per_input, found.bytes_fixed) == (40 + copied, 0)
 
 
 class Fixed(nn.Module):

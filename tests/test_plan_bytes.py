@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import weakref
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from tmeasures.budget import memory_limit
 from tmeasures.capture import Layer
 from tmeasures.footprint import peak_bytes
 from tmeasures.planning import check, choose
+from tmeasures.transformations.actions import Actions
 
 
 def test_bytes_of_a_plan_worked_out_by_hand():
@@ -55,6 +57,24 @@ def test_inputs_beside_a_tile_are_in_its_bytes():
     assert plan.tile_bytes == int(1.3 * (10_000 + inputs * 1300))
     among = choose(problem(wanted=wanted("GF"), batch_size=64, n=128, identities=(0,)))
     assert among.tile_bytes < plan.tile_bytes
+
+
+def test_what_transformations_keep_and_maps_that_are_copied_are_in_the_bytes():
+    kept = choose(problem(kept_bytes=5000))
+    assert kept.state_bytes == choose(problem()).state_bytes + 5000
+    dims = ("y", "channel", "x")
+    layers = [Layer("0", (6, 4, 5), dims, torch.float32, "Linear")]
+    actions = {"0": Actions(tm.rotations(2), (6, 4, 5), dims, (1, 6, 5))}
+    copied = choose(problem(layers=layers, actions=actions))
+    assert copied.tile_bytes == int(1.3 * (10_000 + 256 * (1300 + 4 * 6 * 4 * 5)))
+
+
+def test_grids_are_in_the_bytes_of_a_plan():
+    turned, alike = (
+        tm.explain(network(), images(), given, measures="NV", memory_format="preserve")
+        for given in (tm.rotations(16), [abs] * 16)
+    )
+    assert turned.state_bytes - alike.state_bytes == 16 * images(1)[0, 0].numel() * 8
 
 
 def test_results_stay_beside_the_next_stratum():
@@ -102,6 +122,24 @@ def test_memory_in_words(text, count):
 def test_memory_that_is_no_size(text):
     with pytest.raises(tm.ArgumentError, match="is no size"):
         memory_limit(text, torch.device("cpu"))
+
+
+PROBED = 3
+
+
+@pytest.mark.parametrize("arguments", [{}, {"memory": "600KB", "measures": "NV"}])
+def test_inputs_of_a_tile_leave_before_the_next_ones_come(arguments):
+    made = []
+
+    def note(batch):
+        if len(batch) > PROBED:
+            assert all(each() is None for each in made)
+            made.append(weakref.ref(batch))
+        return batch
+
+    turns = tm.rotations(64)
+    tm.measure(network(), images(40), turns, preprocess=note, batch_size=64, **arguments)
+    assert len(made) >= 40
 
 
 MEMORY = """

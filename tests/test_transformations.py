@@ -12,11 +12,13 @@ from tmeasures.errors import TransformationError
 from tmeasures.transformations import (
     AffineSet,
     AffineTransformation,
+    brightness,
     combined,
     flips,
     rotations,
     sampling,
     scalings,
+    time_shifts,
     translations,
     warp,
 )
@@ -401,27 +403,35 @@ def test_shifts_far_out_of_the_frame():
 # Cache
 
 
-def test_cache_changes_nothing_and_keeps_its_limit(monkeypatch):
+def test_maps_are_kept_up_to_a_limit_and_change_nothing(monkeypatch):
     x, y = images(2, 6, 6), images(2, 5, 7)
-    s = rotations(8)
-    fresh = rotations(8)[:4].apply(x), s.apply(y), s.apply(x.float())
-    one = s.apply(x, range(4))
-    assert torch.equal(one, fresh[0])
-    assert torch.equal(s.apply(x, range(4)), one)
-    assert len(s._cache) == 3
-    size = s._cache.get(((6, 6), x.dtype, x.device, range(4))).nbytes
-    assert size == 36 * (2 * 8 + 2 * 16)
-    monkeypatch.setattr(sampling, "CACHE_BYTES", 2 * size)
-    s = rotations(8)
-    for start in (0, 2, 0, 4):
-        s.apply(x, range(start, start + 4))
-        assert s._cache.nbytes <= 2 * size
-    keys = [key[-1] for key in s._cache._kept]
-    assert keys == [range(4), range(4, 8)]
-    monkeypatch.setattr(sampling, "CACHE_BYTES", size - 1)
-    s = rotations(8)
-    assert torch.equal(s.apply(x, range(4)), one)
-    assert len(s._cache) == 0
+    fresh = rotations(8).apply(x)
+    built = []
+    build = sampling.Maps.build
+    monkeypatch.setattr(
+        sampling.Maps, "build", lambda back, *given: built.append(len(back)) or build(back, *given)
+    )
+    each = 36 * 2 * x.dtype.itemsize
+    for kept, expected in ((8, [4, 4]), (5, [4, 4, 4]), (3, [4, 4, 3, 4, 4])):
+        monkeypatch.setattr(sampling, "CACHE_BYTES", kept * each + 1)
+        s = rotations(8)
+        assert s.kept_bytes(x) == kept * each
+        for start, stop in ((0, 4), (4, 8), (1, 4), (0, 4), (4, 8)):
+            assert torch.equal(s.apply(x, range(start, stop)), fresh[:, start:stop])
+        assert built == expected
+        built.clear()
+    assert torch.equal(s.apply(y), rotations(8).apply(y))  # frames of another size
+    assert torch.equal(s.apply(x.float()), rotations(8).apply(x.float()))
+    assert torch.equal(s.apply(x), fresh)
+
+
+def test_bytes_kept_by_sets():
+    x = images(2, 6, 6).float()
+    assert rotations(8).kept_bytes(x) == 8 * 36 * 8
+    assert brightness([0.1]).kept_bytes(x) == 0
+    assert (rotations(8) * brightness([0.1, 0.2])).kept_bytes(x) == 8 * 36 * 8
+    assert (brightness([0.1]) * rotations(8)).kept_bytes(x) == 8 * 36 * 8
+    assert time_shifts([1, 2]).kept_bytes(torch.zeros(1, 3, 50)) == 2 * 50 * 8
 
 
 # Gradients

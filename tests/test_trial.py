@@ -12,6 +12,7 @@ import tmeasures as tm
 from cubes import images, network
 from small_models import assert_no_hooks
 from tmeasures import cli, rehearsal
+from tmeasures.capture import Network
 from tmeasures.plan import Plan
 
 PROBED = 2 + 3
@@ -72,6 +73,56 @@ def test_a_trial_adds_up_what_each_tile_takes(way, clock):
     again = arguments | {"batch_size": None, "memory": None, "memory_format": "auto"}
     tree = tm.measure(network(), images(n), turns, plan=plan, **again)
     assert Plan.from_json(tree.attrs["plan"]) == plan
+
+
+def test_what_compiles_counts_nothing(clock):
+    model = ticking(clock)
+
+    def compile_once(module, args):
+        if len(args[0]) > 3:
+            clock.now += 1000
+            compiles.remove()
+
+    compiles = model[2].register_forward_pre_hook(compile_once)
+    plan = tm.explain(model, images(40), tm.rotations(4), trial=True)
+    assert plan.seconds == pytest.approx(plan.inputs + PROBED)
+
+
+def test_making_the_result_counts(clock, monkeypatch):
+    made = rehearsal.result_of
+
+    def slowly(*given):
+        clock.now += 70
+        return made(*given)
+
+    monkeypatch.setattr(rehearsal, "result_of", slowly)
+    plan = tm.explain(ticking(clock), images(40), tm.rotations(4), trial=True)
+    assert plan.seconds == pytest.approx(plan.inputs + PROBED + 70)
+
+
+def test_a_device_is_waited_for(clock, monkeypatch):
+    asked = SimpleNamespace(now=0.0, forwards=0)  # what the device has still to do
+
+    def wait(network):
+        clock.now += asked.now
+        asked.now = 0.0
+
+    monkeypatch.setattr(Network, "wait", wait)
+    plan = tm.explain(ticking(asked), images(100), tm.rotations(4), trial=True, batch_size=64)
+    assert plan.seconds == pytest.approx(plan.inputs + PROBED)
+
+
+def test_the_first_tile_of_a_row_counts_for_itself_alone(clock):
+    def slow(x):
+        clock.now += 100
+        return x
+
+    given = ticking(clock), images(24), [slow, *[abs] * 31]
+    plan = tm.explain(*given, trial=True, batch_size=64)
+    assert plan.passes[0].blocks(32) == 4
+    started = clock.now
+    tm.measure(*given, plan=plan)
+    assert plan.seconds == pytest.approx(clock.now - started)
 
 
 def test_seconds_are_printed_and_what_else_a_plan_says_stays():

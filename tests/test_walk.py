@@ -68,3 +68,32 @@ def test_two_walks_at_once_and_training_between_tiles():
     assert model[1].training
     assert torch.equal(model[1].running_mean, mean)
     assert_no_hooks(model)
+
+
+def test_a_walk_in_lower_precision_and_another_order():
+    arguments = (network(), images(), tm.rotations(4))
+    (lower,) = tm.walk(*arguments, autocast="bfloat16", memory_format="channels_last")
+    (own,) = tm.walk(*arguments)
+    lowered = {layer.name: layer.dtype for layer in tm.layers(*arguments[:2], autocast="bfloat16")}
+    assert lowered == {name: values.dtype for name, values in lower.values.items()}
+    assert lowered["0"] == torch.bfloat16
+    assert lower.values["0"].flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(lower.values["0"].float(), own.values["0"], rtol=0.02, atol=0.02)
+    assert own.values["0"].dtype == torch.float32
+    assert own.values["0"].is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"memory_format": "auto"}, "a walk has none; give 'preserve' or 'channels_last'"),
+        ({"memory_format": "channel_last"}, "did you mean 'channels_last'"),
+        ({"autocast": "bfloat"}, "did you mean 'bfloat16'"),
+    ],
+)
+def test_mistakes_of_how_forwards_run(arguments, says):
+    with pytest.raises(tm.ArgumentError, match=says):
+        tm.walk(network(), images(), tm.rotations(4), **arguments)
+    if "autocast" in arguments:
+        with pytest.raises(tm.ArgumentError, match=says):
+            tm.layers(network(), images(), **arguments)

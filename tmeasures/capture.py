@@ -32,7 +32,10 @@ _POOLING_CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Probe:
-    """What a forward of n inputs needs: ``bytes_fixed + n * bytes_per_input``, inputs aside."""
+    """What a forward of n inputs needs: ``bytes_fixed + n * bytes_per_input``, inputs aside.
+
+    A copy of the largest output that lies in memory with gaps is among it.
+    """
 
     bytes_per_input: int
     bytes_fixed: int
@@ -206,7 +209,20 @@ class Network:
         if moments2 is None or moments3 is None:
             return Probe(sum(result.nbytes // 2 for result in results), copied)
         slope, fixed = footprint.growth(moments2, moments3)
-        return Probe(max(slope, largest), fixed + copied)
+        return Probe(max(slope, largest) + self._gathered(two), fixed + copied)
+
+    def _gathered(self, two: Trace) -> int:
+        """Bytes for each input of the largest output that kernels copy for its gaps in memory."""
+        assert self._selection is not None, "probe first"
+        sizes = [
+            result.nbytes // 2
+            for key, sites in self._selection.sites.items()
+            for suffix, site in sites.items()
+            # Pooled ones are new, and half precision is widened before, which closes gaps.
+            if not (site.space or (result := two.calls[key].given(suffix)).filled)
+            and result.dtype.itemsize > 2
+        ]
+        return max(sizes, default=0)
 
     def forward(self, inputs: Inputs, receive: Receive) -> None:
         """Runs the network; each layer's values are handed over before the next operation.
@@ -271,14 +287,14 @@ class _Tracing(Run):
 
     def returned(self, key: Key, output: object) -> None:
         found = {
-            suffix: _result(tensor, self._source(tensor, (key, suffix)))
+            suffix: Result.of(tensor, self._source(tensor, (key, suffix)))
             for suffix, tensor in naming.results(output)
         }
         part: Result | Exception | None = None
         function = self._options.function(key, self._nodes.get(key[0]))
         if function:
             try:
-                part = _result(_apply(function, output, key))
+                part = Result.of(_apply(function, output, key))
             except Exception as error:  # Raised later, if the layer is wanted at all.
                 part = error
         self.trace.calls[key] = Call(found, part)
@@ -368,10 +384,6 @@ def _unlike(name: str, found: str, expected: str) -> ModelError:
         f"layer {name!r} {found}, and the probe leads to expect {expected}; make all inputs run "
         "the same layers with the same shapes and dtypes, or leave it out with layers="
     )
-
-
-def _result(tensor: Tensor, source: tuple[Key, str] | None = None) -> Result:
-    return Result(tuple(tensor.shape), tensor.dtype, tensor.layout == torch.strided, source)
 
 
 def _apply(function: Function, output: object, key: Key) -> Tensor:

@@ -14,6 +14,7 @@ from tmeasures.budget import size
 from tmeasures.capture import Layer, Network
 from tmeasures.fields import Field
 from tmeasures.finishing import Outcome, finish, memory_of_results
+from tmeasures.forwards import MemoryFormat
 from tmeasures.hints import within_memory
 from tmeasures.inputs import Feed
 from tmeasures.measures import Measure
@@ -38,17 +39,14 @@ class Step:
     Attributes:
         number: Of the pass, from 0.
         stratum: Index of the stratum; 0 without.
-        tile: The tile; its values are the network's inputs.
+        tile: The tile, without its values.
+        inputs: How many went through the network.
     """
 
     number: int
     stratum: int
-    tile: Tile[Inputs]
-
-    @property
-    def inputs(self) -> int:
-        """Inputs that went through the network."""
-        return length(self.tile.values)
+    tile: Tile[None]
+    inputs: int
 
 
 class Run:
@@ -201,7 +199,9 @@ class Run:
             for tile in self._tiles(p, feed):
                 self._fold(tile, p, state)
                 n = max(n, tile.samples.stop)
-                yield Step(number, stratum, tile)
+                step = Step(number, stratum, tile.holding(None), length(tile.values))
+                del tile  # else its inputs stay beside the next ones
+                yield step
         with memory_of_results():
             for name in list(state):
                 found[name] = gather(state.pop(name)) | found[name]
@@ -236,9 +236,11 @@ def _memory_of(p: Pass, less: str = "") -> AbstractContextManager[None]:
     return within_memory(what, f"give batch_size={max(1, s * t // 2)}{less}, or smaller inputs")
 
 
-def walk(network: Network, feed: Feed, p: Pass) -> Generator[Tile[dict[str, Tensor]]]:
+def walk(
+    network: Network, feed: Feed, p: Pass, memory_format: MemoryFormat
+) -> Generator[Tile[dict[str, Tensor]]]:
     """The tiles of one pass with copies of all layers' values."""
-    with network.session(), _memory_of(p):
+    with network.session(memory_format), _memory_of(p):
         for tile in feed.tiles(p.order, p.samples, p.transformations):
             shape = (len(tile.samples), len(tile.transformations))
             values: dict[str, Tensor] = {}

@@ -132,8 +132,9 @@ class Feed:
         places = range(len(columns)) if only is None else only
         for group in [places] if order == "sample" else [[k] for k in places]:
             for batch, k in self._batches(s, group, parts):
-                inputs = self._inputs(batch.inputs, batch.ids, *parts[k])
-                yield Tile(batch.samples, columns[k], batch.ids, batch.labels, inputs)
+                given = batch.samples, columns[k], batch.ids, batch.labels
+                # Not held here: the next inputs take the place of these.
+                yield Tile(*given, self._inputs(batch.inputs, batch.ids, *parts[k]))
 
     def _batches(
         self, s: int, group: Sequence[int], parts: list[tuple[range, bool]]

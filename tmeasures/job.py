@@ -181,6 +181,7 @@ def prepare(
     enough(chosen, feed.samples.n, m, sizes)
     inputs = feed.probe(1)
     tensors = [inputs] if isinstance(inputs, Tensor) else inputs.values()
+    images = feed.images(1)
     problem = Problem(
         network=network.name,
         wanted=wanted,
@@ -202,6 +203,7 @@ def prepare(
         left_out=reasons,
         memory_format=order,
         autocast=autocast,
+        kept_bytes=feed.on_device.kept_bytes(images) if len(images) else 0,
     )
     arguments = {
         "layers": layers,

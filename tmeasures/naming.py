@@ -52,12 +52,27 @@ class Node:
 
 @dataclass(frozen=True)
 class Result:
-    """A tensor that a call returned; ``source`` is the earlier result that it is, unmodified."""
+    """A tensor that a call returned.
+
+    Attributes:
+        shape: Its shape.
+        dtype: Its dtype.
+        dense: Whether it is no sparse tensor.
+        source: The earlier result that it is, unmodified.
+        filled: Whether it fills the memory that it spans; kernels copy one that does not.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     dense: bool
     source: tuple[Key, str] | None = None
+    filled: bool = True
+
+    @classmethod
+    def of(cls, tensor: Tensor, source: tuple[Key, str] | None = None) -> Result:
+        """What is known of a tensor."""
+        dense = tensor.layout == torch.strided
+        return cls(tuple(tensor.shape), tensor.dtype, dense, source, dense and _fills(tensor))
 
     @property
     def nbytes(self) -> int:
@@ -71,6 +86,10 @@ class Call:
 
     results: dict[str, Result]
     part: Result | Exception | None = None
+
+    def given(self, suffix: str) -> Result:
+        """What a layer is made of: the function's part, or the result of this suffix."""
+        return self.part if isinstance(self.part, Result) else self.results[suffix]
 
 
 @dataclass(frozen=True)
@@ -241,3 +260,11 @@ def _lengths(seen: Mapping[tuple[int, ...], tuple[str, ...]]) -> set[int]:
         for size, dim in zip(shape, dims, strict=True)
         if dim in ("token", "time")
     }
+
+
+def _fills(tensor: Tensor) -> bool:
+    steps = sorted(
+        (step, n) for step, n in zip(tensor.stride(), tensor.shape, strict=True) if n > 1
+    )
+    whole = [math.prod(n for _, n in steps[:k]) for k in range(len(steps))]
+    return whole == [step for step, _ in steps]

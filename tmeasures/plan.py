@@ -107,7 +107,7 @@ class Plan:
         measures: As given.
         layers: From names to numbers of activations.
         passes: The walks, in order.
-        state_bytes: Of the sums kept.
+        state_bytes: Of the sums kept, and of where transformations and their actions read pixels.
         tile_bytes: Of the inputs and of the forward pass of a tile.
         result_bytes: Of the result in memory, and of what one pass gives and a later one completes.
         memory: What state and tile may take.

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tmeasures import engine
+from tmeasures import engine, forwards
 from tmeasures.acting import Action
 from tmeasures.capture import Layer, Network
 from tmeasures.demands import enough
@@ -247,6 +247,8 @@ def walk(
     n_samples: int | None = None,
     batch_size: int = 256,
     device: torch.device | str | None = None,
+    memory_format: MemoryFormat = "preserve",
+    autocast: Autocast | None = None,
     seed: int = 0,
 ) -> Iterator[Tile[dict[str, Tensor]]]:
     """Walk the samples x transformations matrix of activations, a tile at a time.
@@ -271,6 +273,10 @@ def walk(
         n_samples: Take so many.
         batch_size: Inputs in a tile, at most.
         device: Where to run.
+        memory_format: ``"preserve"`` or ``"channels_last"``: how weights and images lie in memory,
+            and so the values. There is no ``"auto"``: a walk makes no plan that would say which.
+        autocast: ``"bfloat16"``, ``"float16"`` or None: the precision of the forwards; the values
+            have the dtype that a layer then returns.
         seed: Of the order of the samples, and of random transformations.
 
     Raises:
@@ -291,11 +297,23 @@ def walk(
     """
     if order not in ("sample", "transformation"):
         raise ArgumentError(f"order={order!r} is unknown: give 'sample' or 'transformation'")
+    if str(memory_format) == "auto":
+        raise ArgumentError(
+            "memory_format is 'auto', which takes a plan, and a walk has none; give 'preserve' or "
+            "'channels_last', such as tm.explain(...).memory_format"
+        )
     network = Network(
-        model, layers=layers, activations=activations, layout=layout, call=call, device=device
+        model,
+        layers=layers,
+        activations=activations,
+        layout=layout,
+        call=call,
+        device=device,
+        autocast=autocast,
     )
+    forwards.check(memory_format, autocast, network.device, isinstance(model, nn.Module))
     feed = feed_for(network, samples, transformations, preprocess, input, labels, n_samples, seed)
-    probe(network, feed)
+    probe(network, feed, memory_format=memory_format)
     m = len(feed.transformations)
     s, t = tile_shape(whole("batch_size", batch_size), feed.samples.n, m)
     if feed.samples.iterable and order == "transformation" and t < m:
@@ -303,7 +321,7 @@ def walk(
             f"order='transformation' reads the samples {-(-m // t)} times, and an iterable data "
             f"set serves one reading; walk sample-first, or give a data set with an index"
         )
-    return engine.walk(network, feed, Pass(order, (), s, t, m))
+    return engine.walk(network, feed, Pass(order, (), s, t, m), memory_format)
 
 
 def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
@@ -312,7 +330,8 @@ def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
     Args:
         model: The network.
         samples: At most three are read.
-        arguments: Those of `measure` that say what is measured and how the model is called.
+        arguments: Those of `measure` that say what is measured and how the model is called;
+            ``autocast`` among them, which changes dtypes.
 
     Returns:
         The layers; see `Layer`.
@@ -331,8 +350,9 @@ def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
 
 def probed(model: Any, samples: Any, **arguments: Any) -> Network:
     """The network that `layers` lists, which also knows what is left out and why."""
-    keys = ("layers", "activations", "layout", "call", "device")
+    keys = ("layers", "activations", "layout", "call", "device", "autocast")
     network = Network(model, **{k: arguments.pop(k) for k in keys if k in arguments})
+    forwards.check("preserve", network.autocast, network.device, isinstance(model, nn.Module))
     rest = {"preprocess": None, "input": None, "labels": None, "n_samples": None, "seed": 0}
     _known("layers", arguments, [*keys, *rest])
     probe(network, feed_for(network, samples, None, **{**rest, **arguments}))

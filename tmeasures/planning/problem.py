@@ -70,6 +70,7 @@ class Problem:
         left_out: From measures to the layers that they cannot be had of, and why.
         memory_format: The order in which images lie in memory.
         autocast: The precision that forwards are taken down to.
+        kept_bytes: Of what the transformations keep from tile to tile.
     """
 
     network: str
@@ -92,6 +93,7 @@ class Problem:
     left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     memory_format: MemoryFormat = "preserve"
     autocast: Autocast | None = None
+    kept_bytes: int = 0
 
     @cached_property
     def kinds(self) -> dict[str, Kind]:
@@ -170,23 +172,39 @@ class Problem:
 
     @cached_property
     def standing_bytes(self) -> int:
-        """Bytes of what stays over passes: what preludes have found, and where maps are read."""
+        """Bytes of what stays over passes: what preludes have found, and where pixels are read."""
         numbers = sum(_numbers(kind) for kind in self.wanted.preludes)
         sizes = {known.values for known in self.actions.values() if isinstance(known, Actions)}
         # Four places and weights of each value, back and forth.
         tables = [2 * self.m * size * (4 * 12 + 1) for size in sizes]
         widest = 8 * _LANES * self.m * max(sizes, default=0)
         brought = torch.get_num_threads() * min(widest, _BROUGHT)
-        return 8 * self.units * numbers + min(sum(tables), max(CACHE_BYTES, *tables, 0)) + brought
+        read = min(sum(tables), max(CACHE_BYTES, *tables, 0)) + brought
+        return 8 * self.units * numbers + read + self.kept_bytes
 
     def tile_bytes(self, inputs: int) -> int:
-        """Bytes of a tile: inputs before and after the warp, and the forward pass.
+        """Bytes of a tile: inputs before and after the warp, the forward pass, and a layer's copy.
 
         Outputs of half precision are widened to float32, a layer at a time.
         """
-        half = (layer.n_units for layer in self.layers if layer.dtype.itemsize == 2)
-        each = self.probe.bytes_per_input + 3 * self.input_bytes + 4 * max(half, default=0)
+        each = self.probe.bytes_per_input + 3 * self.input_bytes + self._widened + self._ordered
         return int((self.probe.bytes_fixed + inputs * each) * _HEAP.get(self.device, 1.0))
+
+    @cached_property
+    def _widened(self) -> int:
+        """Bytes of the largest output that is widened."""
+        half = (layer.n_units for layer in self.layers if layer.dtype.itemsize == 2)
+        return 4 * max(half, default=0)
+
+    @cached_property
+    def _ordered(self) -> int:
+        """Bytes of the largest output whose maps are copied to lie one by one, as actions take."""
+        found = [0]
+        for layer in self.layers:
+            actions = self.actions.get(layer.name)
+            if isinstance(actions, Actions) and actions.copies:
+                found.append(layer.n_units * max(layer.dtype.itemsize, torch.float32.itemsize))
+        return max(found)
 
     def bytes(self, passes: Sequence[Pass]) -> int:
         """Bytes of state and of the largest tile."""

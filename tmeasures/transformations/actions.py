@@ -184,6 +184,12 @@ class Actions:
         first = seen[None] if self._channel is None else seen.movedim(2 + self._channel, 0)
         return first.reshape(*first.shape[:3], self.values)
 
+    @property
+    def copies(self) -> bool:
+        """Whether `maps` copies contiguous values."""
+        maps = self.maps(torch.empty(2, 2, *self._unit, device="meta"))
+        return maps._base is None
+
     def units(self, flat: Tensor) -> Tensor:
         """What is ``(..., channel, value)`` in the shape of the outputs, ``(..., *unit)``."""
         lead = flat.shape[:-2]

@@ -18,18 +18,20 @@ from tmeasures.transformations.base import (
     Transformation,
     TransformationSet,
     joined,
+    prepare,
 )
 from tmeasures.transformations.sampling import (
     SNAP,
-    Cache,
     Fill,
     FillArgument,
+    KeptMaps,
     Maps,
     Matrices,
     as_fill,
     check_images,
     coordinates,
     inside,
+    kept_bytes,
 )
 
 
@@ -144,10 +146,10 @@ class AffineSet(TransformationSet):
     """A set of affine transformations with one fill.
 
     A tile is one call: grids in float64, then in the images' dtype, one a transformation and kept
-    (up to 256 MiB); samples are folded into channels. float32 grids place a pixel to about 1e-7 of
-    the frame's size (3e-6 pixels at 28, 3e-5 at 224). The product of two such sets with equal fills
-    is again one: a matrix $B A$ and one interpolation for each pair. With unlike fills the sets are
-    applied one after the other.
+    for frames of one size (up to 256 MiB); samples are folded into channels. float32 grids place a
+    pixel to about 1e-7 of the frame's size (3e-6 pixels at 28, 3e-5 at 224). The product of two
+    such sets with equal fills is again one: a matrix $B A$ and one interpolation for each pair.
+    With unlike fills the sets are applied one after the other.
 
     Args:
         name: Name of the set.
@@ -186,7 +188,7 @@ class AffineSet(TransformationSet):
         self.fill = self._elements[0].fill
         self.matrices: Matrices = np.stack([t.matrix for t in self._elements])
         self._backs: Matrices = np.stack([t._back for t in self._elements])
-        self._cache: Cache[Maps] = Cache()
+        self._kept: tuple[tuple[object, ...], KeptMaps] | None = None
 
     def check(self, batch: Tensor) -> None:
         """Raise unless the items are images that the fill fits; warn of frames that do not turn."""
@@ -203,13 +205,17 @@ class AffineSet(TransformationSet):
     def _apply(self, batch: Tensor, indices: range, ids: Ids, seed: int) -> Tensor:
         check_images(batch, self.fill)
         size = (batch.shape[-2], batch.shape[-1])
-        key = (size, batch.dtype, batch.device, indices)
-        maps = self._cache.get(key)
-        if maps is None:
-            backs = self._backs[indices.start : indices.stop]
-            maps = Maps.build(backs, self.fill, size, batch.dtype, batch.device)
-            self._cache.put(key, maps)
-        return maps.apply(batch)
+        frame = (size, batch.dtype, batch.device)
+        if self._kept is None or self._kept[0] != frame:
+            self._kept = frame, KeptMaps(self._backs, self.fill, *frame)
+        return self._kept[1][indices].apply(batch)
+
+    def kept_bytes(self, batch: Tensor) -> int:
+        """See `TransformationSet.kept_bytes`."""
+        if batch.ndim < 3:
+            return 0
+        batch = prepare(batch)
+        return kept_bytes(len(self), (batch.shape[-2], batch.shape[-1]), batch.dtype)
 
     def _subset(self, name: str, elements: Sequence[Transformation]) -> TransformationSet:
         return AffineSet(name, elements)

@@ -309,6 +309,14 @@ identity 0; fill 0.0>
             element.check(batch)
         self.apply(batch)
 
+    def kept_bytes(self, batch: Tensor) -> int:
+        """Bytes that the set keeps from one tile of such samples to the next, at most.
+
+        Args:
+            batch: ``(sample, *item)``, a sample or more.
+        """
+        return 0
+
     def _apply(self, batch: Tensor, indices: range, ids: Ids, seed: int) -> Tensor:
         elements = self._elements[indices.start : indices.stop]
         outputs = [t._apply(batch, ids, seed) for t in elements]

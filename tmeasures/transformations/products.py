@@ -71,6 +71,12 @@ class ProductSet(TransformationSet):
         first.check(batch)
         second.check(first.apply(batch, range(1))[:, 0])
 
+    def kept_bytes(self, batch: Tensor) -> int:
+        """What both keep, the second one for what the first gives."""
+        first, second = self.factors
+        between = first.apply(batch[:1], range(1))[:, 0]
+        return first.kept_bytes(batch) + second.kept_bytes(between)
+
     def _apply(self, batch: Tensor, indices: range, ids: Ids, seed: int) -> Tensor:
         first, second = self.factors
         width = len(second)

@@ -223,11 +223,6 @@ class Maps:
         order = np.argsort(np.argsort(~lattice, kind="stable"))
         return cls(fill, index, grid, torch.as_tensor(order, device=device))
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of both maps; the order is nothing beside them."""
-        return self.index.nbytes + self.grid.nbytes
-
     def apply(self, images: Tensor) -> Tensor:
         """``(sample, *item) -> (sample, transformation, *item)``."""
         if not len(self.grid):
@@ -237,6 +232,59 @@ class Maps:
             return sampled.contiguous()
         exact = copy(images, self.index, self.fill)
         return torch.cat([exact, sampled], 1).index_select(1, self.order)
+
+
+class KeptMaps:
+    """The maps of a set for one frame, built when they are first asked for, then kept.
+
+    Of the first transformations, as many as `CACHE_BYTES` hold; the others' are built each time.
+    All that is kept is allocated at once: what is taken between the outputs of forward passes keeps
+    the allocator from using theirs again, which held as many bytes as the maps.
+    """
+
+    def __init__(
+        self, back: Matrices, fill: Fill, size: Size, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._back = back
+        self._given: tuple[Fill, Size, torch.dtype, torch.device] = fill, size, dtype, device
+        count = min(len(back), CACHE_BYTES // _map_bytes(size, dtype))
+        lattice = whole(back[:count], size)
+        self._built = np.zeros(count, bool)
+        self._copied = np.concatenate([[0], np.cumsum(lattice)])
+        """How many come before each that copy pixels."""
+        copied = int(self._copied[-1])
+        self._index = torch.empty(copied, prod(size), dtype=torch.int64, device=device)
+        self._grid = torch.empty(count - copied, *size, 2, dtype=dtype, device=device)
+        self._lattice = torch.as_tensor(lattice, device=device)
+        before = torch.as_tensor(self._copied[:-1], device=device)
+        self._row = torch.where(self._lattice, before, torch.arange(count, device=device) - before)
+
+    def __getitem__(self, indices: range) -> Maps:
+        """The maps of consecutive transformations."""
+        at = slice(indices.start, indices.stop)
+        if at.stop > len(self._built):
+            return Maps.build(self._back[at], *self._given)
+        start, stop = self._copied[[at.start, at.stop]].tolist()
+        index, grid = self._index[start:stop], self._grid[at.start - start : at.stop - stop]
+        if not self._built[at].all():
+            built = Maps.build(self._back[at], *self._given)
+            index.copy_(built.index)
+            grid.copy_(built.grid)
+            self._built[at] = True
+        row = self._row[at]
+        order = torch.where(self._lattice[at], row - start, row + (stop - at.start))
+        return Maps(self._given[0], index, grid, order)
+
+
+def kept_bytes(count: int, size: Size, dtype: torch.dtype) -> int:
+    """Bytes that `KeptMaps` keep of so many transformations, at most."""
+    each = _map_bytes(size, dtype)
+    return each * min(count, CACHE_BYTES // each)
+
+
+def _map_bytes(size: Size, dtype: torch.dtype) -> int:
+    """Of one map: a pixel's index, or its two coordinates."""
+    return max(1, prod(size)) * max(torch.int64.itemsize, 2 * dtype.itemsize)
 
 
 class _Sized(Protocol):

@@ -42,6 +42,10 @@ class SeriesSet(AffineSet):
         _check(batch, self.fill, self.name)
         return super()._apply(batch.unsqueeze(-2), indices, ids, seed).squeeze(-2)
 
+    def kept_bytes(self, batch: Tensor) -> int:
+        """See `TransformationSet.kept_bytes`."""
+        return super().kept_bytes(batch.unsqueeze(-2))
+
     def _subset(self, name: str, elements: Sequence[Transformation]) -> TransformationSet:
         return SeriesSet(name, elements)
 
