@@ -19,10 +19,9 @@ from torch import Tensor
 
 from tmeasures.kernels.compile import call, inner, parallel
 from tmeasures.kernels.numba_gather import bring, find_lanes, move, pack, up
-from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE, STEPS, _add_piece
+from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE, _add_piece
 from tmeasures.kernels.numba_pieces import (
     PAIR,
-    add_alone,
     add_gaps,
     close,
     collect,
@@ -46,7 +45,7 @@ def _scratch(p, q):
     sides = up(max(p, q), SIDE) // SIDE
     a, b = np.empty(sides * PIECE * _ROW), np.empty(sides * PIECE * _ROW)
     sums, norms = np.zeros(sides * sides * _BLOCK), np.zeros((2, sides * _ROW))
-    total = np.empty((p * q + SIDE) * PAIR)
+    total = np.empty(p * q * PAIR)
     return a, b, sums, norms, total, np.empty(PIECE * LANES), np.empty(PIECE * LANES)
 
 
@@ -56,21 +55,20 @@ def _fold(brought, table, other, order, bounds, sizes, flags, state, lanes, scra
     same, squares, pairs, alike, last = flags
     (open_rows, seen), (q, taps) = state, sizes
     a, b, sums, norms, total, about, about_squares = scratch
-    row, norms_a, norms_b = bounds[0], norms[0], norms[0 if same else 1]
+    norms_a, norms_b = norms[0], norms[0 if same else 1]
     for i in range(bounds.size - 1):
         maps, others = table[3][i], other[3][i]
         norms[:] = 0
         for lo in range(bounds[i], bounds[i + 1], PIECE):
             some = order[lo : min(lo + PIECE, bounds[i + 1])]
-            width = up(some.size, STEPS)
             if not same:
-                move(brought[1], other, taps, row, others, width, b)
-                add_alone(b, others, width, about, about_squares, norms_b)
-            move(brought[0], table, taps, row, maps, width, a)
-            add_alone(a, maps, width, about, about_squares, norms_a)
-            row += width
+                move(
+                    brought[1], other, taps, lo, others, some.size, b, about, about_squares,
+                    norms_b,
+                )  # fmt: skip
+            move(brought[0], table, taps, lo, maps, some.size, a, about, about_squares, norms_a)
             if pairs:
-                _add_piece(a, a if same else b, maps, others, same, width, sums, None)
+                _add_piece(a, a if same else b, maps, others, same, some.size, sums, None)
             if squares and open_rows.size:
                 join(a, about, about_squares, maps, some, seen, last, open_rows, lanes)
             if squares and last:
@@ -94,7 +92,7 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
     (places, squares), size, scratch = parts, order.size, _scratch(p, q)
     alike = bounds.size == 2 and not layer
     brought = np.empty(p * size * LANES, x.dtype), np.empty((1 - same) * q * size * LANES, x.dtype)
-    starts, to, most = np.zeros(LANES, np.uint64), np.empty(LANES), scratch[3].shape[1]
+    starts, to, most = np.zeros(LANES, np.int64), np.empty(LANES), scratch[3].shape[1]
     roots = np.empty(SIDE * most), np.zeros(most), np.empty(SIDE * most), np.zeros(most)
     for k in range(len(tasks)):
         deep = tasks[k, 4]
@@ -145,9 +143,10 @@ def _carry(x, strides, reference, of_samples, table, mask, sizes, tasks, places,
     """Find the norms of the gaps and of the moved maps, each lane's summed over its maps."""
     t, size, taps = sizes
     sides = up(t, SIDE) // SIDE
-    starts, brought = np.zeros(LANES, np.uint64), np.empty(size * LANES, reference.dtype)
+    starts, brought = np.zeros(LANES, np.int64), np.empty(size * LANES, reference.dtype)
     values, gap = np.zeros(sides * PIECE * _ROW, x.dtype), SIDE * starts.size
     moved, gaps, norms = np.empty(values.size), np.empty(sides * _ROW), np.empty(sides * _ROW)
+    unused = np.empty(PIECE * LANES), np.zeros(sides * _ROW)
     for k in range(len(tasks)):
         channel, wide, deep = places[tasks[k, 0], 0], places[tasks[k, 0], 1], tasks[k, 4]
         for row in range(tasks[k, 2], tasks[k, 3], deep):
@@ -161,7 +160,9 @@ def _carry(x, strides, reference, of_samples, table, mask, sizes, tasks, places,
             norms[:] = 0
             for lo in range(0, size, PIECE):
                 width = min(PIECE, size - lo)
-                move(brought, table, taps, lo, t, up(width, STEPS), moved)
+                move(
+                    brought, table, taps, lo, t, width, moved, unused[0], unused[0], unused[1]
+                )
                 for j in range(t):
                     at = j * strides[2] + lo * strides[3]
                     to = (j // SIDE * PIECE * SIDE + j % SIDE) * LANES
@@ -284,7 +285,7 @@ def returned(
             table = _table(index[a], weight[a], valid[a], order, bounds, size)
             other = table if same else _table(index[b], weight[b], valid[b], order, bounds, size)
             fold = squares.numel() > 0 and same
-            parts: Any = np.zeros((len(places), (size + STEPS) * LANES if fold and closing else 0))
+            parts: Any = np.zeros((len(places), size * LANES if fold and closing else 0))
             found = distances.new_zeros(distances.numel(), s)
             sizes: Any = first, p, second, q, channels, index.shape[1]
             flags: Any = same, fold, pairs, closing, unit_norm, layer

@@ -11,48 +11,19 @@ import numpy as np
 
 from tmeasures.kernels import ROUNDING
 from tmeasures.kernels.compile import inner
-from tmeasures.kernels.numba_gather import L1, L2, L3, U, four, rows, up
 from tmeasures.kernels.numba_maps import (
     _BLOCK,
     _ROW,
     LANES,
     PIECE,
     SIDE,
-    STEPS,
     _root,
+    store_four,
 )
+from tmeasures.kernels.numba_vectors import WIDTH, load, splat, store
 
 # What is added up for a pair: squares of the difference, and of both maps where both count.
 PAIR = 3 * LANES
-
-
-@inner()
-def _add_block(moved, at, first, sums, squares, k, norms, g):
-    """Add four values of four maps to the sums about the first map, and to the maps' norms."""
-    for lane in range(LANES):
-        u = U(lane)
-        s0, s1, s2, s3 = rows(norms, g + u)
-        for step in range(STEPS):
-            row, to = U(step * _ROW) + u, k + U(step * LANES) + u
-            r = moved[first + row]
-            a, b, c, d = rows(moved, at + row)
-            s0, s1, s2, s3 = s0 + a * a, s1 + b * b, s2 + c * c, s3 + d * d
-            a, b, c, d = a - r, b - r, c - r, d - r
-            sums[to] += (a + b) + (c + d)
-            squares[to] += (a * a + b * b) + (c * c + d * d)
-        to = g + u
-        norms[to], norms[to + L1], norms[to + L2], norms[to + L3] = s0, s1, s2, s3
-
-
-@inner()
-def add_alone(moved, maps, width, sums, squares, norms):
-    """Find what a piece of some maps gives without pairs."""
-    sums[:] = 0
-    squares[:] = 0
-    for g in range(up(maps, SIDE) // SIDE):
-        for k in range(0, width, STEPS):
-            at = U((g * PIECE + k) * _ROW)
-            _add_block(moved, at, U(k * _ROW), sums, squares, U(k * LANES), norms, U(g * _ROW))
 
 
 @inner()
@@ -76,73 +47,34 @@ def join(moved, sums, squares, maps, order, seen, last, open_rows, lanes):
 
 
 @inner()
-def _add_rows(sums, squares, k, share, to, a, b, c, d):
-    for lane in range(LANES):
-        u = U(lane)
-        s, q = rows(sums, k + u), rows(squares, k + u)
-        to[a + u] += q[0] - s[0] * s[0] * share
-        to[b + u] += q[1] - s[1] * s[1] * share
-        to[c + u] += q[2] - s[2] * s[2] * share
-        to[d + u] += q[3] - s[3] * s[3] * share
-
-
-@inner()
-def _place(order, k, end):
-    return U((order[k] if k < order.size else end + k % STEPS) * LANES)
-
-
-@inner()
 def close(sums, squares, maps, order, to):
-    """Add a piece's squares about the means; those beyond its locations go to the end."""
-    share, end = 1.0 / max(maps, 1), to.size // LANES - STEPS
-    for k in range(0, order.size, STEPS):
-        a, b = _place(order, k, end), _place(order, k + 1, end)
-        c, d = _place(order, k + 2, end), _place(order, k + 3, end)
-        _add_rows(sums, squares, U(k * LANES), share, to, a, b, c, d)
+    """Add a piece's squares about the means."""
+    share = splat(1.0 / max(maps, 1))
+    for k in range(order.size):
+        for u in range(0, LANES, WIDTH):
+            i, at = k * LANES + u, order[k] * LANES + u
+            s, q = load(sums, i), load(squares, i)
+            store(to, at, load(to, at) + (q - s * s * share))
 
 
 @inner()
-def _add_to_pairs(sums, at, norms, i, others, j, total, a, b, c, d):
-    """Add the sums of a map and four others, and their norms, to those of the pairs."""
-    for lane in range(LANES):
-        u = U(lane)
-        s, n, m = rows(sums, at + u), norms[i + u], rows(others, j + u)
-        total[a + u] += s[0]
-        total[a + u + L1] += n
-        total[a + u + L2] += m[0]
-        total[b + u] += s[1]
-        total[b + u + L1] += n
-        total[b + u + L2] += m[1]
-        total[c + u] += s[2]
-        total[c + u + L1] += n
-        total[c + u + L2] += m[2]
-        total[d + u] += s[3]
-        total[d + u + L1] += n
-        total[d + u + L2] += m[3]
-
-
-@inner()
-def _pair(a, i, b, j, least, most, end):
-    """Where the sums of a pair stand; those that are not needed go to the end."""
-    return U((a[i] * end[0] + b[j] if least <= j < most else end[1] + j % SIDE) * PAIR)
+def _add(v, at, to, i):
+    for u in range(0, LANES, WIDTH):
+        store(to, i + u, load(to, i + u) + load(v, at + u))
 
 
 @inner()
 def collect(sums, norms, a, maps, norms_b, b, others, same, total, width):
     """Add a pattern's sums to those of its pairs, and clear them."""
-    at, end = 0, (width, total.size // PAIR - SIDE)
+    at = 0
     for g in range(0, maps, SIDE):
         for h in range(g if same else 0, others, SIDE):
             for i in range(g, min(g + SIDE, maps)):
-                least = i + 1 if same else 0
-                pair_a = _pair(a, i, b, h, least, others, end)
-                pair_b = _pair(a, i, b, h + 1, least, others, end)
-                pair_c = _pair(a, i, b, h + 2, least, others, end)
-                pair_d = _pair(a, i, b, h + 3, least, others, end)
-                begin, row, column = U(at + (i - g) * _ROW), U(i * LANES), U(h * LANES)
-                _add_to_pairs(
-                    sums, begin, norms, row, norms_b, column, total, pair_a, pair_b, pair_c, pair_d
-                )
+                for j in range(max(h, i + 1) if same else h, min(h + SIDE, others)):
+                    to = (a[i] * width + b[j]) * PAIR
+                    _add(sums, at + (i - g) * _ROW + (j - h) * LANES, total, to)
+                    _add(norms, i * LANES, total, to + LANES)
+                    _add(norms_b, j * LANES, total, to + 2 * LANES)
             sums[at : at + _BLOCK] = 0
             at += _BLOCK
 
@@ -178,8 +110,9 @@ def _distance(squares, of_a, of_b, unit):
 @inner()
 def _add_distances(total, at, unit, to):
     for lane in range(LANES):
-        u = at + U(lane)
-        to[lane] += _distance(total[u], total[u + L1], total[u + L2], unit)
+        u = at + np.uint64(lane)
+        v, w = u + np.uint64(LANES), u + np.uint64(2 * LANES)
+        to[lane] += _distance(total[u], total[v], total[w], unit)
 
 
 @inner()
@@ -198,7 +131,7 @@ def finish(total, sizes, unit, kept, layer, to):
                         total[k] += total[u]
                 to[0] += _distance(total[at], total[at + LANES], total[at + 2 * LANES], unit)
             else:
-                _add_distances(total, U(at), unit, to)
+                _add_distances(total, np.uint64(at), unit, to)
 
 
 @inner()
@@ -212,16 +145,9 @@ def _find_roots(norms, roots, inverses):
 def _repeat(v, maps, to):
     """Each map's lanes for four others."""
     for i in range(maps):
-        at, first = U(i * _ROW), U(i * LANES)
-        for lane in range(LANES):
-            u, one = at + U(lane), v[first + U(lane)]
-            to[u], to[u + L1], to[u + L2], to[u + L3] = one, one, one, one
-
-
-@inner()
-def _add(v, to):
-    for u in range(v.size):
-        to[u] += v[u]
+        for u in range(0, LANES, WIDTH):
+            one = load(v, i * LANES + u)
+            store_four(to, i * _ROW + u, (one, one, one, one))
 
 
 @inner()
@@ -263,7 +189,7 @@ def finish_alike(sums, norms, roots, a, b, same, unit, kept, to):
                     _root(row)
                 for j in range(max(h, i + 1) if same else h, min(h + SIDE, others)):
                     if kept[first + of_a[i], second + of_b[j]]:
-                        _add(row[(j - h) * LANES : (j - h + 1) * LANES], to)
+                        _add(row, (j - h) * LANES, to, 0)
                 _clear(row)
                 at += _ROW
             at += (g + SIDE - min(g + SIDE, maps)) * _ROW
@@ -286,22 +212,15 @@ def merge(places, parts, squares):
 
 
 @inner()
-def _add_gap(x, moved, at, counts, gaps, norms, to):
-    gap, norm = np.float64(x[at]) - moved[at], moved[at]
-    gaps[to] += gap * gap if counts else 0.0
-    norms[to] += norm * norm if counts else 0.0
-
-
-@inner()
 def add_gaps(x, moved, mask, sides, width, gaps, norms):
     """Add the squares of the gaps between the maps of a piece and the moved ones, and of these."""
     for k in range(width):
         for g in range(sides):
-            w0, w1, w2, w3 = four(mask, U((k * sides + g) * SIDE))
-            at, to = U((g * PIECE + k) * _ROW), U(g * _ROW)
-            for lane in range(LANES):
-                u, v = at + U(lane), to + U(lane)
-                _add_gap(x, moved, u, w0, gaps, norms, v)
-                _add_gap(x, moved, u + L1, w1, gaps, norms, v + L1)
-                _add_gap(x, moved, u + L2, w2, gaps, norms, v + L2)
-                _add_gap(x, moved, u + L3, w3, gaps, norms, v + L3)
+            for i in range(SIDE):
+                if mask[(k * sides + g) * SIDE + i]:
+                    at, to = (g * PIECE + k) * _ROW + i * LANES, g * _ROW + i * LANES
+                    for u in range(0, LANES, WIDTH):
+                        v = load(moved, at + u)
+                        gap = load(x, at + u) - v
+                        store(gaps, to + u, load(gaps, to + u) + gap * gap)
+                        store(norms, to + u, load(norms, to + u) + v * v)
