@@ -93,7 +93,7 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
     alike = bounds.size == 2 and not layer
     brought = np.empty(p * size * LANES, x.dtype), np.empty((1 - same) * q * size * LANES, x.dtype)
     starts, to, most = np.zeros(LANES, np.int64), np.empty(LANES), scratch[3].shape[1]
-    roots = np.empty(SIDE * most), np.zeros(most), np.empty(SIDE * most), np.zeros(most)
+    norms = np.empty((2, 3, most))
     for k in range(len(tasks)):
         deep = tasks[k, 4]
         for row in range(tasks[k, 2], tasks[k, 3], deep):
@@ -116,9 +116,9 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
             if pairs:
                 if alike:
                     a, b = (first, table[2][0], table[3][0]), (second, other[2][0], other[3][0])
-                    finish_alike(scratch[2], scratch[3], roots, a, b, same, unit, kept, to)
+                    finish_alike(scratch[2], scratch[3], norms, a, b, same, unit, kept, to)
                 else:
-                    finish(scratch[4], (first, p, second, q), unit, kept, layer, to)
+                    finish(scratch[4], (first, p, second, q), unit, kept, layer, norms, to)
                 for u in range(1 if layer else used):
                     found[0 if layer else channel + u % wide, row + u // wide] = to[u]
 

@@ -7,6 +7,8 @@ maps are exactly at 0, and maps that are not finite disturb no other lane.
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 
 from tmeasures.kernels import ROUNDING
@@ -17,10 +19,8 @@ from tmeasures.kernels.numba_maps import (
     LANES,
     PIECE,
     SIDE,
-    _root,
-    store_four,
 )
-from tmeasures.kernels.numba_vectors import WIDTH, load, splat, store
+from tmeasures.kernels.numba_vectors import WIDTH, choose, load, splat, store
 
 # What is added up for a pair: squares of the difference, and of both maps where both count.
 PAIR = 3 * LANES
@@ -80,43 +80,28 @@ def collect(sums, norms, a, maps, norms_b, b, others, same, total, width):
 
 
 @inner()
-def _inverse(root):
-    """Of a norm; 0 for that of a zero map, which stays zero."""
-    return 1 / root if root > 0 else 0.0
+def _norm(squares):
+    """Of maps, its inverse, which is 0 for zero maps, and 1 for these."""
+    root, zero, one = sqrt(squares), splat(0.0), splat(1.0)
+    return root, choose(root, one / root, zero), choose(root, zero, one)
 
 
 @inner()
-def _apart(squares, a, b, over_a, over_b):
+def _distance(squares, of_a, of_b):
     """The distance of two maps of unit norm from the squares of their difference, and their norms.
 
     ``|a/|a| - b/|b||^2 = (|a - b|^2 - (|a| - |b|)^2) / (|a| |b|)``, and 1 where one map is zero.
     Nothing is lost where maps are equal or nearly so; what is below the rounding of the squares, as
-    where maps differ in their norms alone, is 0. Without branches, or it would not become vectors.
+    where maps differ in their norms alone, is 0.
     """
-    rest = squares - (a - b) * (a - b)
-    one = np.float64(over_a == 0) - np.float64(over_b == 0)
-    return np.sqrt((0.0 if rest < ROUNDING * squares else rest) * (over_a * over_b) + one * one)
+    (a, over_a, zero_a), (b, over_b, zero_b) = of_a, of_b
+    rest, one = squares - (a - b) * (a - b), zero_a - zero_b
+    rest = choose(splat(ROUNDING) * squares - rest, splat(0.0), rest)
+    return sqrt(rest * (over_a * over_b) + one * one)
 
 
 @inner()
-def _distance(squares, of_a, of_b, unit):
-    """The distance of two maps from the squares of their difference, and their own."""
-    if not unit:
-        return np.sqrt(squares)
-    a, b = np.sqrt(of_a), np.sqrt(of_b)
-    return _apart(squares, a, b, _inverse(a), _inverse(b))
-
-
-@inner()
-def _add_distances(total, at, unit, to):
-    for lane in range(LANES):
-        u = at + np.uint64(lane)
-        v, w = u + np.uint64(LANES), u + np.uint64(2 * LANES)
-        to[lane] += _distance(total[u], total[v], total[w], unit)
-
-
-@inner()
-def finish(total, sizes, unit, kept, layer, to):
+def finish(total, sizes, unit, kept, layer, norms, to):
     """Find the distances of each lane, or in its first place those of all lanes as one vector."""
     first, p, second, q = sizes
     to[:] = 0
@@ -127,72 +112,59 @@ def finish(total, sizes, unit, kept, layer, to):
                 continue
             if layer:
                 for k in range(at, at + PAIR, LANES):
-                    for u in range(k + 1, k + LANES):
-                        total[k] += total[u]
-                to[0] += _distance(total[at], total[at + LANES], total[at + 2 * LANES], unit)
-            else:
-                _add_distances(total, np.uint64(at), unit, to)
+                    total[k] = total[k : k + LANES].sum()
+                    total[k + 1 : k + LANES] = 0
+            for u in range(0, LANES, WIDTH):
+                s = load(total, at + u)
+                if unit:
+                    a, b = load(total, at + LANES + u), load(total, at + 2 * LANES + u)
+                    s = _distance(s, _norm(a), _norm(b))
+                else:
+                    s = sqrt(s)
+                store(to, u, load(to, u) + s)
 
 
 @inner()
-def _find_roots(norms, roots, inverses):
-    for u in range(norms.size):
-        roots[u] = np.sqrt(norms[u])
-        inverses[u] = _inverse(roots[u])
+def _find_norms(squares, maps, to):
+    for u in range(0, maps * LANES, WIDTH):
+        found = _norm(load(squares, u))
+        for k in range(3):
+            store(to[k], u, found[k])
 
 
 @inner()
-def _repeat(v, maps, to):
-    """Each map's lanes for four others."""
-    for i in range(maps):
-        for u in range(0, LANES, WIDTH):
-            one = load(v, i * LANES + u)
-            store_four(to, i * _ROW + u, (one, one, one, one))
+def _norms(v, at):
+    return load(v[0], at), load(v[1], at), load(v[2], at)
 
 
 @inner()
-def _clear(v):
-    for u in range(v.size):
-        v[u] = 0.0
-
-
-@inner()
-def _to_distances(squares, a, b, over_a, over_b):
-    for u in range(squares.size):
-        squares[u] = _apart(squares[u], a[u], b[u], over_a[u], over_b[u])
-
-
-@inner()
-def finish_alike(sums, norms, roots, a, b, same, unit, kept, to):
+def finish_alike(sums, squares, norms, a, b, same, unit, kept, to):
     """Find the distances of each lane where all maps count at the same locations.
 
     A map has then one norm for all pairs. The sums are cleared.
     """
     (first, of_a, maps), (second, of_b, others) = a, b
-    root_a, root_b, over_a, over_b = roots
     if unit:
-        _find_roots(norms[0], root_b, over_b)
-        _repeat(root_b, maps, root_a)
-        _repeat(over_b, maps, over_a)
-        if not same:
-            _find_roots(norms[1], root_b, over_b)
-    at = 0
+        _find_norms(squares[0], maps, norms[0])
+        _find_norms(squares[1], 0 if same else others, norms[1])
+    at, norms_b = 0, norms[0 if same else 1]
     to[:] = 0
     for g in range(0, maps, SIDE):
         for h in range(g if same else 0, others, SIDE):
-            q = slice(h * LANES, h * LANES + _ROW)
             for i in range(g, min(g + SIDE, maps)):
-                p, row = slice(i * _ROW, (i + 1) * _ROW), sums[at : at + _ROW]
-                if unit:
-                    _to_distances(row, root_a[p], root_b[q], over_a[p], over_b[q])
-                else:
-                    _root(row)
                 for j in range(max(h, i + 1) if same else h, min(h + SIDE, others)):
-                    if kept[first + of_a[i], second + of_b[j]]:
-                        _add(row, (j - h) * LANES, to, 0)
-                _clear(row)
-                at += _ROW
-            at += (g + SIDE - min(g + SIDE, maps)) * _ROW
+                    if not kept[first + of_a[i], second + of_b[j]]:
+                        continue
+                    for u in range(0, LANES, WIDTH):
+                        s = load(sums, at + (i - g) * _ROW + (j - h) * LANES + u)
+                        if unit:
+                            of_i, of_j = i * LANES + u, j * LANES + u
+                            s = _distance(s, _norms(norms[0], of_i), _norms(norms_b, of_j))
+                        else:
+                            s = sqrt(s)
+                        store(to, u, load(to, u) + s)
+            at += _BLOCK
+    sums[:at] = 0
 
 
 @inner()

@@ -7,6 +7,7 @@ registers over all values: half of the time, and as much less to compile.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -53,14 +54,33 @@ def _define(function: Callable[..., Any], build: Callable[..., Any], *operands: 
     lower_builtin(function, *operands)(lower)
 
 
-def _absolute(builder: Any, v: Any) -> Any:
-    return builder.call(builder.module.declare_intrinsic("llvm.fabs", [_LANES]), [v])
+def _call(name: str) -> Callable[..., Any]:
+    """One of LLVM's own functions."""
+
+    def build(builder: Any, v: Any) -> Any:
+        of = ir.FunctionType(_LANES, [_LANES])
+        found = builder.module.declare_intrinsic(f"llvm.{name}.v{WIDTH}f64", fnty=of)
+        return builder.call(found, [v])
+
+    return build
+
+
+def choose(v: Any, one: Any, other: Any) -> Any:
+    """The lanes of one vector where those of v are above 0, of another elsewhere."""
+
+
+def _choose(builder: Any, v: Any, one: Any, other: Any) -> Any:
+    above = builder.fcmp_ordered(">", v, ir.Constant(_LANES, [0.0] * WIDTH))
+    return builder.select(above, one, other)
 
 
 _define(operator.add, ir.IRBuilder.fadd, _VECTOR, _VECTOR)
 _define(operator.sub, ir.IRBuilder.fsub, _VECTOR, _VECTOR)
 _define(operator.mul, ir.IRBuilder.fmul, _VECTOR, _VECTOR)
-_define(abs, _absolute, _VECTOR)
+_define(operator.truediv, ir.IRBuilder.fdiv, _VECTOR, _VECTOR)
+_define(abs, _call("fabs"), _VECTOR)
+_define(math.sqrt, _call("sqrt"), _VECTOR)
+_define(choose, _choose, _VECTOR, _VECTOR, _VECTOR)
 
 
 def _at(context: Any, builder: Any, array: Any, value: Any, place: Any, count: int) -> Any:
