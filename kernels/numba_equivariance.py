@@ -10,6 +10,7 @@ changes no bit.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -119,8 +120,10 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
                     finish_alike(scratch[2], scratch[3], norms, a, b, same, unit, kept, to)
                 else:
                     finish(scratch[4], (first, p, second, q), unit, kept, layer, norms, to)
-                for u in range(1 if layer else used):
-                    found[0 if layer else channel + u % wide, row + u // wide] = to[u]
+                if layer:
+                    found[0, row] = to[0]
+                for u in range(0, 0 if layer else used, wide):
+                    found[channel : channel + wide, row + u // wide] = to[u : u + wide]
 
 
 @parallel()
@@ -223,7 +226,8 @@ def _table(
     return *cast(Any, pack)(*arrays, apart), members.numpy(), counts.numpy()
 
 
-def _tasks(channels: int, s: int, together: bool = False) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=256)
+def _tasks(channels: int, s: int, together: bool, most: int) -> tuple[Tensor, Tensor]:
     """Shares of the work, and their parts.
 
     A share: its first part and the one after its last, its samples likewise, and how many of these
@@ -235,7 +239,7 @@ def _tasks(channels: int, s: int, together: bool = False) -> tuple[Tensor, Tenso
     for group in [parts] if together else [[part] for part in parts]:
         deep = 1 if together else LANES // group[0][1]
         sets, first = -(-s // deep), len(places)
-        cuts = min(sets, -(-PARTS // len(parts)))
+        cuts = min(sets, -(-most // len(parts)))
         for k in range(cuts):
             begin, end = sets * k // cuts * deep, min(s, sets * (k + 1) // cuts * deep)
             tasks.append((len(places), len(places) + len(group), begin, end, deep))
@@ -272,7 +276,7 @@ def returned(
     if squares.numel() and not len(open_rows) and deep < t:
         open_rows = squares.new_zeros(s, 2, channels, size)
     pairs, layer = distances.numel() > 0, distances.numel() == 1 < channels
-    tasks, places = _tasks(channels, s, layer)
+    tasks, places = _tasks(channels, s, layer, PARTS)
     workers, rows = min(torch.get_num_threads(), len(tasks)), open_rows.view(-1)
     for first in range(0, t, deep):
         p, closing = min(deep, t - first), last and first + deep >= t
@@ -309,7 +313,7 @@ def carried(
 ) -> None:
     """See `tmeasures.kernels.Backend.carried`."""
     channels, s, t, size = x.shape
-    tasks, places = _tasks(channels, s)
+    tasks, places = _tasks(channels, s, False, PARTS)
     (flat, strides), (samples, of_samples) = _flat(x), _flat(reference.unsqueeze(2))
     order, bounds = torch.arange(size), torch.tensor([0, size])
     table = _table(index, weight, torch.ones_like(valid), order, bounds, 0)

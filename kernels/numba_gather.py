@@ -11,7 +11,7 @@ import numpy as np
 
 from tmeasures.kernels.compile import inner, serial
 from tmeasures.kernels.numba_maps import _ROW, LANES, PIECE, SIDE, load_four, store_four
-from tmeasures.kernels.numba_vectors import QUAD, WIDTH, load, splat, store, turn
+from tmeasures.kernels.numba_vectors import QUAD, WIDTH, copy, load, splat, store, turn
 
 # Indices without a sign: numba checks the others for counting from the end.
 U = np.uint64
@@ -38,17 +38,16 @@ def bring(x, starts, used, beside, at, step, size, to, first, row):
 
     ``beside``: the lanes stand side by side in x too.
     """
-    if step == 1 and size >= QUAD and not beside:
+    if beside:
+        for k in range(size):
+            for u in range(0, LANES, QUAD):
+                copy(x, starts[0] + at + k * step + u, to, first + k * row + u)
+    elif step == 1 and size >= QUAD:
         _bring_apart(x, starts, at, size, to, first, row)
     else:
         for k in range(size):
-            i, j = U(first + k * row), U(at + k * step)
-            if beside:
-                for u in range(LANES):
-                    to[i + U(u)] = x[U(starts[0]) + j + U(u)]
-            else:
-                for u in range(LANES):
-                    to[i + U(u)] = x[U(starts[u]) + j]
+            for u in range(LANES):
+                to[U(first + k * row + u)] = x[U(starts[u] + at + k * step)]
     for k in range(size if used < LANES else 0):
         for u in range(used, LANES):
             to[first + k * row + u] = 0
@@ -137,6 +136,8 @@ def pack(index, weight, order, bounds, members, apart):
 @inner()
 def find_lanes(channel, wide, row, used, strides, starts):
     """Where lanes begin: ``wide`` channels of one sample after another; the rest are the last."""
-    for u in range(LANES):
-        v = min(u, used - 1)
-        starts[u] = (channel + v % wide) * strides[0] + (row + v // wide) * strides[1]
+    for u in range(0, used, wide):
+        for c in range(wide):
+            starts[u + c] = (channel + c) * strides[0] + row * strides[1]
+        row += 1
+    starts[used:] = starts[used - 1]

@@ -128,6 +128,19 @@ def splat(typing, one):
 
 
 @intrinsic
+def copy(typing, x, start, to, place):
+    """Copy four neighbours."""
+
+    def generate(context, builder, sig, args):
+        pointer, size = _at(context, builder, x, *args[:2], QUAD)
+        found = builder.load(pointer, align=size)
+        builder.store(found, _at(context, builder, to, *args[2:], QUAD)[0], align=size)
+        return context.get_dummy_value()
+
+    return types.void(x, types.uint64, to, types.uint64), generate
+
+
+@intrinsic
 def turn(typing, x, places, to, place, row):
     """Copy four neighbours from each of four places to the columns of four rows."""
 
