@@ -123,7 +123,8 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
                 if layer:
                     found[0, row] = to[0]
                 for u in range(0, 0 if layer else used, wide):
-                    found[channel : channel + wide, row + u // wide] = to[u : u + wide]
+                    for c in range(wide):
+                        found[channel + c, row + u // wide] = to[u + c]
 
 
 @parallel()
@@ -163,9 +164,7 @@ def _carry(x, strides, reference, of_samples, table, mask, sizes, tasks, places,
             norms[:] = 0
             for lo in range(0, size, PIECE):
                 width = min(PIECE, size - lo)
-                move(
-                    brought, table, taps, lo, t, width, moved, unused[0], unused[0], unused[1]
-                )
+                move(brought, table, taps, lo, t, width, moved, unused[0], unused[0], unused[1])
                 for j in range(t):
                     at = j * strides[2] + lo * strides[3]
                     to = (j // SIDE * PIECE * SIDE + j % SIDE) * LANES

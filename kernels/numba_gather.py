@@ -140,4 +140,5 @@ def find_lanes(channel, wide, row, used, strides, starts):
         for c in range(wide):
             starts[u + c] = (channel + c) * strides[0] + row * strides[1]
         row += 1
-    starts[used:] = starts[used - 1]
+    for u in range(used, LANES):
+        starts[u] = starts[used - 1]

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from math import sqrt
 
-import numpy as np
-
 from tmeasures.kernels import ROUNDING
 from tmeasures.kernels.compile import inner
 from tmeasures.kernels.numba_maps import (
@@ -112,8 +110,9 @@ def finish(total, sizes, unit, kept, layer, norms, to):
                 continue
             if layer:
                 for k in range(at, at + PAIR, LANES):
-                    total[k] = total[k : k + LANES].sum()
-                    total[k + 1 : k + LANES] = 0
+                    for u in range(k + 1, k + LANES):
+                        total[k] += total[u]
+                        total[u] = 0
             for u in range(0, LANES, WIDTH):
                 s = load(total, at + u)
                 if unit:
