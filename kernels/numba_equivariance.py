@@ -10,6 +10,7 @@ changes no bit.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -19,10 +20,9 @@ from torch import Tensor
 
 from tmeasures.kernels.compile import call, inner, parallel
 from tmeasures.kernels.numba_gather import bring, find_lanes, move, pack, up
-from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE, STEPS, _add_piece
+from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE, _add_piece
 from tmeasures.kernels.numba_pieces import (
     PAIR,
-    add_alone,
     add_gaps,
     close,
     collect,
@@ -46,7 +46,7 @@ def _scratch(p, q):
     sides = up(max(p, q), SIDE) // SIDE
     a, b = np.empty(sides * PIECE * _ROW), np.empty(sides * PIECE * _ROW)
     sums, norms = np.zeros(sides * sides * _BLOCK), np.zeros((2, sides * _ROW))
-    total = np.empty((p * q + SIDE) * PAIR)
+    total = np.empty(p * q * PAIR)
     return a, b, sums, norms, total, np.empty(PIECE * LANES), np.empty(PIECE * LANES)
 
 
@@ -56,21 +56,20 @@ def _fold(brought, table, other, order, bounds, sizes, flags, state, lanes, scra
     same, squares, pairs, alike, last = flags
     (open_rows, seen), (q, taps) = state, sizes
     a, b, sums, norms, total, about, about_squares = scratch
-    row, norms_a, norms_b = bounds[0], norms[0], norms[0 if same else 1]
+    norms_a, norms_b = norms[0], norms[0 if same else 1]
     for i in range(bounds.size - 1):
         maps, others = table[3][i], other[3][i]
         norms[:] = 0
         for lo in range(bounds[i], bounds[i + 1], PIECE):
             some = order[lo : min(lo + PIECE, bounds[i + 1])]
-            width = up(some.size, STEPS)
             if not same:
-                move(brought[1], other, taps, row, others, width, b)
-                add_alone(b, others, width, about, about_squares, norms_b)
-            move(brought[0], table, taps, row, maps, width, a)
-            add_alone(a, maps, width, about, about_squares, norms_a)
-            row += width
+                move(
+                    brought[1], other, taps, lo, others, some.size, b, about, about_squares,
+                    norms_b,
+                )  # fmt: skip
+            move(brought[0], table, taps, lo, maps, some.size, a, about, about_squares, norms_a)
             if pairs:
-                _add_piece(a, a if same else b, maps, others, same, width, sums, None)
+                _add_piece(a, a if same else b, maps, others, same, some.size, sums, None)
             if squares and open_rows.size:
                 join(a, about, about_squares, maps, some, seen, last, open_rows, lanes)
             if squares and last:
@@ -94,8 +93,8 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
     (places, squares), size, scratch = parts, order.size, _scratch(p, q)
     alike = bounds.size == 2 and not layer
     brought = np.empty(p * size * LANES, x.dtype), np.empty((1 - same) * q * size * LANES, x.dtype)
-    starts, to, most = np.zeros(LANES, np.uint64), np.empty(LANES), scratch[3].shape[1]
-    roots = np.empty(SIDE * most), np.zeros(most), np.empty(SIDE * most), np.zeros(most)
+    starts, to, most = np.zeros(LANES, np.int64), np.empty(LANES), scratch[3].shape[1]
+    norms = np.empty((2, 3, most))
     for k in range(len(tasks)):
         deep = tasks[k, 4]
         for row in range(tasks[k, 2], tasks[k, 3], deep):
@@ -118,11 +117,14 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
             if pairs:
                 if alike:
                     a, b = (first, table[2][0], table[3][0]), (second, other[2][0], other[3][0])
-                    finish_alike(scratch[2], scratch[3], roots, a, b, same, unit, kept, to)
+                    finish_alike(scratch[2], scratch[3], norms, a, b, same, unit, kept, to)
                 else:
-                    finish(scratch[4], (first, p, second, q), unit, kept, layer, to)
-                for u in range(1 if layer else used):
-                    found[0 if layer else channel + u % wide, row + u // wide] = to[u]
+                    finish(scratch[4], (first, p, second, q), unit, kept, layer, norms, to)
+                if layer:
+                    found[0, row] = to[0]
+                for u in range(0, 0 if layer else used, wide):
+                    for c in range(wide):
+                        found[channel + c, row + u // wide] = to[u + c]
 
 
 @parallel()
@@ -145,9 +147,10 @@ def _carry(x, strides, reference, of_samples, table, mask, sizes, tasks, places,
     """Find the norms of the gaps and of the moved maps, each lane's summed over its maps."""
     t, size, taps = sizes
     sides = up(t, SIDE) // SIDE
-    starts, brought = np.zeros(LANES, np.uint64), np.empty(size * LANES, reference.dtype)
+    starts, brought = np.zeros(LANES, np.int64), np.empty(size * LANES, reference.dtype)
     values, gap = np.zeros(sides * PIECE * _ROW, x.dtype), SIDE * starts.size
     moved, gaps, norms = np.empty(values.size), np.empty(sides * _ROW), np.empty(sides * _ROW)
+    unused = np.empty(PIECE * LANES), np.zeros(sides * _ROW)
     for k in range(len(tasks)):
         channel, wide, deep = places[tasks[k, 0], 0], places[tasks[k, 0], 1], tasks[k, 4]
         for row in range(tasks[k, 2], tasks[k, 3], deep):
@@ -161,7 +164,7 @@ def _carry(x, strides, reference, of_samples, table, mask, sizes, tasks, places,
             norms[:] = 0
             for lo in range(0, size, PIECE):
                 width = min(PIECE, size - lo)
-                move(brought, table, taps, lo, t, up(width, STEPS), moved)
+                move(brought, table, taps, lo, t, width, moved, unused[0], unused[0], unused[1])
                 for j in range(t):
                     at = j * strides[2] + lo * strides[3]
                     to = (j // SIDE * PIECE * SIDE + j % SIDE) * LANES
@@ -222,7 +225,8 @@ def _table(
     return *cast(Any, pack)(*arrays, apart), members.numpy(), counts.numpy()
 
 
-def _tasks(channels: int, s: int, together: bool = False) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=256)
+def _tasks(channels: int, s: int, together: bool, most: int) -> tuple[Tensor, Tensor]:
     """Shares of the work, and their parts.
 
     A share: its first part and the one after its last, its samples likewise, and how many of these
@@ -234,7 +238,7 @@ def _tasks(channels: int, s: int, together: bool = False) -> tuple[Tensor, Tenso
     for group in [parts] if together else [[part] for part in parts]:
         deep = 1 if together else LANES // group[0][1]
         sets, first = -(-s // deep), len(places)
-        cuts = min(sets, -(-PARTS // len(parts)))
+        cuts = min(sets, -(-most // len(parts)))
         for k in range(cuts):
             begin, end = sets * k // cuts * deep, min(s, sets * (k + 1) // cuts * deep)
             tasks.append((len(places), len(places) + len(group), begin, end, deep))
@@ -271,7 +275,7 @@ def returned(
     if squares.numel() and not len(open_rows) and deep < t:
         open_rows = squares.new_zeros(s, 2, channels, size)
     pairs, layer = distances.numel() > 0, distances.numel() == 1 < channels
-    tasks, places = _tasks(channels, s, layer)
+    tasks, places = _tasks(channels, s, layer, PARTS)
     workers, rows = min(torch.get_num_threads(), len(tasks)), open_rows.view(-1)
     for first in range(0, t, deep):
         p, closing = min(deep, t - first), last and first + deep >= t
@@ -284,7 +288,7 @@ def returned(
             table = _table(index[a], weight[a], valid[a], order, bounds, size)
             other = table if same else _table(index[b], weight[b], valid[b], order, bounds, size)
             fold = squares.numel() > 0 and same
-            parts: Any = np.zeros((len(places), (size + STEPS) * LANES if fold and closing else 0))
+            parts: Any = np.zeros((len(places), size * LANES if fold and closing else 0))
             found = distances.new_zeros(distances.numel(), s)
             sizes: Any = first, p, second, q, channels, index.shape[1]
             flags: Any = same, fold, pairs, closing, unit_norm, layer
@@ -308,7 +312,7 @@ def carried(
 ) -> None:
     """See `tmeasures.kernels.Backend.carried`."""
     channels, s, t, size = x.shape
-    tasks, places = _tasks(channels, s)
+    tasks, places = _tasks(channels, s, False, PARTS)
     (flat, strides), (samples, of_samples) = _flat(x), _flat(reference.unsqueeze(2))
     order, bounds = torch.arange(size), torch.tensor([0, size])
     table = _table(index, weight, torch.ones_like(valid), order, bounds, 0)

@@ -10,56 +10,26 @@ from __future__ import annotations
 import numpy as np
 
 from tmeasures.kernels.compile import inner, serial
-from tmeasures.kernels.numba_maps import LANES, PIECE, SIDE, STEPS
+from tmeasures.kernels.numba_maps import _ROW, LANES, PIECE, SIDE, load_four, store_four
+from tmeasures.kernels.numba_vectors import QUAD, WIDTH, copy, load, splat, store, turn
 
-# Indices without a sign: numba checks the others for counting from the end, and a slice in their
-# place takes as long as the work on it. Loops over lanes have four vectors in their body, or LLVM
-# would unroll them first.
+# Indices without a sign: numba checks the others for counting from the end.
 U = np.uint64
-L1, L2, L3, ROW = U(LANES), U(2 * LANES), U(3 * LANES), U(SIDE * LANES)
+
+# Values of a lane that are copied before those of the next lanes: a line of the cache.
+LINE = 16
 
 
 @inner()
-def four(v, at):
-    """Neighbours in a table."""
-    return v[at], v[at + U(1)], v[at + U(2)], v[at + U(3)]
-
-
-@inner()
-def rows(v, at):
-    """One lane of four maps or values."""
-    return v[at], v[at + L1], v[at + L2], v[at + L3]
-
-
-@inner()
-def _bring_apart(x, starts, at, step, size, to, first, row):
-    """Copy values of lanes that stand anywhere, four at a time: the last four again at the end."""
-    for k in range(0, size, STEPS):
-        i = min(k, size - STEPS)
-        a, r = U(first + i * row), U(row)
-        b, c, d = a + r, a + r + r, a + r + r + r
-        for lane in range(LANES):
-            u, v, w = U(lane), starts[lane] + U(at + i * step), U(step)
-            to[a + u] = x[v]
-            to[b + u] = x[v + w]
-            to[c + u] = x[v + w + w]
-            to[d + u] = x[v + w + w + w]
-
-
-@inner()
-def _bring_beside(x, start, at, step, size, to, first, row):
-    """Copy values of lanes that stand side by side."""
-    for k in range(0, size, STEPS):
-        i = min(k, size - STEPS)
-        a, r = U(first + i * row), U(row)
-        b, c, d = a + r, a + r + r, a + r + r + r
-        v, w = start + U(at + i * step), U(step)
-        for lane in range(LANES):
-            u = U(lane)
-            to[a + u] = x[v + u]
-            to[b + u] = x[v + w + u]
-            to[c + u] = x[v + w + w + u]
-            to[d + u] = x[v + w + w + w + u]
+def _bring_apart(x, starts, at, size, to, first, row):
+    """Copy lanes of neighbours, four by four values: the last four again at the end."""
+    for begin in range(0, size, LINE):
+        for u in range(0, LANES, QUAD):
+            a, b, c, d = starts[u], starts[u + 1], starts[u + 2], starts[u + 3]
+            for k in range(begin, min(begin + LINE, size), QUAD):
+                i = min(k, size - QUAD)
+                j = at + i
+                turn(x, (a + j, b + j, c + j, d + j), to, first + i * row + u, row)
 
 
 @inner()
@@ -68,81 +38,77 @@ def bring(x, starts, used, beside, at, step, size, to, first, row):
 
     ``beside``: the lanes stand side by side in x too.
     """
-    if size < STEPS:
+    if beside:
+        for k in range(size):
+            for u in range(0, LANES, QUAD):
+                copy(x, starts[0] + at + k * step + u, to, first + k * row + u)
+    elif step == 1 and size >= QUAD:
+        _bring_apart(x, starts, at, size, to, first, row)
+    else:
         for k in range(size):
             for u in range(LANES):
-                to[first + k * row + u] = x[starts[u] + U(at + k * step)]
-    elif beside:
-        _bring_beside(x, starts[0], at, step, size, to, first, row)
-    else:
-        _bring_apart(x, starts, at, step, size, to, first, row)
+                to[U(first + k * row + u)] = x[U(starts[u] + at + k * step)]
     for k in range(size if used < LANES else 0):
         for u in range(used, LANES):
             to[first + k * row + u] = 0
 
 
 @inner()
-def _scaled(x, i, w, u):
-    return w * np.float64(x[i + u])
+def _value(x, offsets, weights, e, u, single):
+    """Some lanes of a map at a location."""
+    if single is not None:  # known by its type: the compiler drops the other branch
+        return splat(weights[e]) * load(x, offsets[e] + u)
+    f, g, h = e + U(1), e + U(2), e + U(3)
+    low = splat(weights[e]) * load(x, offsets[e] + u) + splat(weights[f]) * load(x, offsets[f] + u)
+    return low + (
+        splat(weights[g]) * load(x, offsets[g] + u) + splat(weights[h]) * load(x, offsets[h] + u)
+    )
 
 
 @inner()
-def _mixed(x, i, w, u):
-    low = _scaled(x, i[0], w[0], u) + _scaled(x, i[1], w[1], u)
-    return low + (_scaled(x, i[2], w[2], u) + _scaled(x, i[3], w[3], u))
+def _add_squares(v, to, at):
+    """Add the squares of four maps to their norms."""
+    a, b, c, d = load_four(to, at)
+    store_four(to, at, (a + v[0] * v[0], b + v[1] * v[1], c + v[2] * v[2], d + v[3] * v[3]))
 
 
 @inner()
-def _copy(x, offsets, weights, e, step, sides, width, deep, to):
-    """Write values of fours of maps, each from one tap; two locations at a time."""
-    for k in range(0, width, 2):
-        at = U(k) * ROW
-        for _ in range(sides):
-            (i0, i1, i2, i3), (w0, w1, w2, w3) = four(offsets, e), four(weights, e)
-            (j0, j1, j2, j3), (v0, v1, v2, v3) = four(offsets, e + step), four(weights, e + step)
-            for lane in range(LANES):
-                u = U(lane)
-                a, b = at + u, at + u + ROW
-                to[a], to[a + L1] = _scaled(x, i0, w0, u), _scaled(x, i1, w1, u)
-                to[a + L2], to[a + L3] = _scaled(x, i2, w2, u), _scaled(x, i3, w3, u)
-                to[b], to[b + L1] = _scaled(x, j0, v0, u), _scaled(x, j1, v1, u)
-                to[b + L2], to[b + L3] = _scaled(x, j2, v2, u), _scaled(x, j3, v3, u)
-            e += U(SIDE)
-            at += deep
-        e += step + step - U(sides * SIDE)
+def _move(x, offsets, weights, row, step, sides, width, single, to, sums, squares, norms):
+    taps = U(4) if single is None else U(1)
+    for k in range(width):
+        for u in range(0, LANES, WIDTH):
+            e, first, total, square = U((row + k) * step), splat(0.0), splat(0.0), splat(0.0)
+            for g in range(sides):
+                at = (g * PIECE + k) * _ROW + u
+                a = _value(x, offsets, weights, e, u, single)
+                b = _value(x, offsets, weights, e + taps, u, single)
+                c = _value(x, offsets, weights, e + U(2) * taps, u, single)
+                d = _value(x, offsets, weights, e + U(3) * taps, u, single)
+                store_four(to, at, (a, b, c, d))
+                _add_squares((a, b, c, d), norms, g * _ROW + u)
+                if g == 0:
+                    first = a
+                a, b, c, d = a - first, b - first, c - first, d - first
+                total = total + ((a + b) + (c + d))
+                square = square + ((a * a + b * b) + (c * c + d * d))
+                e += U(SIDE) * taps
+            store(sums, k * LANES + u, total)
+            store(squares, k * LANES + u, square)
 
 
 @inner()
-def _mix(x, offsets, weights, e, step, sides, width, deep, to):
-    """Write values of fours of maps, each from four taps."""
-    for row in range(width):
-        at = U(row) * ROW
-        for _ in range(sides):
-            f, g, h = e + U(4), e + U(8), e + U(12)
-            i, a, j, b = four(offsets, e), four(weights, e), four(offsets, f), four(weights, f)
-            k, c, m, d = four(offsets, g), four(weights, g), four(offsets, h), four(weights, h)
-            for lane in range(LANES):
-                u = U(lane)
-                to[at + u], to[at + u + L1] = _mixed(x, i, a, u), _mixed(x, j, b, u)
-                to[at + u + L2], to[at + u + L3] = _mixed(x, k, c, u), _mixed(x, m, d, u)
-            e += U(4 * SIDE)
-            at += deep
-        e += step - U(sides * 4 * SIDE)
+def move(brought, table, taps, row, maps, width, to, sums, squares, norms):
+    """Write ``width`` locations from a row of the table on: ``(fours of maps, PIECE, map, lane)``.
 
-
-@inner()
-def move(brought, table, taps, row, maps, width, to):
-    """Write ``width`` locations from a row of the table on, a multiple of `STEPS`.
-
-    ``to``: ``(fours of maps, PIECE, map, lane)``.
+    Of each location the sums and squares of its maps about the first one are found, and the squares
+    of each map are added to its norm.
     """
     offsets, weights, members = table[:3]
-    step = members.shape[1] * taps
-    e, step, sides, deep = U(row * step), U(step), up(maps, SIDE) // SIDE, U(PIECE) * ROW
+    step, sides = members.shape[1] * taps, up(maps, SIDE) // SIDE
     if taps == 1:
-        _copy(brought, offsets, weights, e, step, sides, width, deep, to)
+        _move(brought, offsets, weights, row, step, sides, width, True, to, sums, squares, norms)
     else:
-        _mix(brought, offsets, weights, e, step, sides, width, deep, to)
+        _move(brought, offsets, weights, row, step, sides, width, None, to, sums, squares, norms)
 
 
 @inner()
@@ -153,22 +119,16 @@ def up(n, by):
 
 @serial()
 def pack(index, weight, order, bounds, members, apart):
-    """Where the values of maps stand, ``apart`` from each other, and their weights, by patterns.
-
-    Fours of locations are filled up with the pattern's last one, at weights of zero.
-    """
-    taps, fours = index.shape[1], 0
-    for i in range(len(members)):
-        fours += up(bounds[i + 1] - bounds[i], STEPS)
-    offsets = np.empty(fours * members.shape[1] * taps, np.uint64)
+    """Where the values of maps stand, ``apart`` from each other, and their weights, by patterns."""
+    taps = index.shape[1]
+    offsets = np.empty(order.size * members.shape[1] * taps, np.int64)
     weights, e = np.empty(offsets.size), 0
     for i in range(len(members)):
-        for k in range(bounds[i], bounds[i] + up(bounds[i + 1] - bounds[i], STEPS)):
-            at = order[min(k, bounds[i + 1] - 1)]
-            for j in range(members.shape[1]):
+        for k in range(bounds[i], bounds[i + 1]):
+            for j in members[i]:
                 for tap in range(taps):
-                    offsets[e] = (members[i, j] * apart + index[members[i, j], tap, at]) * LANES
-                    weights[e] = weight[members[i, j], tap, at] if k < bounds[i + 1] else 0.0
+                    offsets[e] = (j * apart + index[j, tap, order[k]]) * LANES
+                    weights[e] = weight[j, tap, order[k]]
                     e += 1
     return offsets, weights
 
@@ -176,6 +136,9 @@ def pack(index, weight, order, bounds, members, apart):
 @inner()
 def find_lanes(channel, wide, row, used, strides, starts):
     """Where lanes begin: ``wide`` channels of one sample after another; the rest are the last."""
-    for u in range(LANES):
-        v = min(u, used - 1)
-        starts[u] = (channel + v % wide) * strides[0] + (row + v // wide) * strides[1]
+    for u in range(0, used, wide):
+        for c in range(wide):
+            starts[u + c] = (channel + c) * strides[0] + row * strides[1]
+        row += 1
+    for u in range(used, LANES):
+        starts[u] = starts[used - 1]

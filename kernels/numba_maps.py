@@ -6,7 +6,7 @@ side into a scratch, `PIECE` of their values at a time, which stays in the L2 ca
 over lanes. Each sum of a pair is thus one lane's, added up in the order of its values whatever the
 lanes beside it: the number of threads changes no bit, equal maps are exactly at 0, and maps that
 are not finite disturb no other lane. Four maps against four others make 16 pairs, so a value that
-is loaded serves four of them; their sums are in registers for `STEPS` values.
+is loaded serves four of them; their sums are in registers for the values of a piece.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from torch import Tensor
 
 from tmeasures.kernels.compile import call, inner, parallel
 from tmeasures.kernels.numba_distances import distances
+from tmeasures.kernels.numba_vectors import WIDTH, load, store
 
 # LLVM makes vectors of loops over 16 lanes, not of shorter ones; small loops it would unroll first,
 # so they run over a size that is not known to it.
 LANES = 16
 SIDE = 4
-STEPS = 4
 
-# Values of a map, and maps, in the scratch: 64 KB, and 72 KB of sums. Twice or half as many values
-# are within 10 %.
+# Values of a map, and maps, in the scratch: 64 KB, and 72 KB of sums.
 PIECE = 16
 MAPS = 32
 
@@ -55,13 +54,18 @@ def _term(s, a, b, absolute):
 
 
 @inner()
-def _load(v, at):
-    return v[at], v[at + LANES], v[at + 2 * LANES], v[at + 3 * LANES]
+def load_four(v, at):
+    """Some lanes of four maps."""
+    return load(v, at), load(v, at + LANES), load(v, at + 2 * LANES), load(v, at + 3 * LANES)
 
 
 @inner()
-def _store(v, at, s):
-    v[at], v[at + LANES], v[at + 2 * LANES], v[at + 3 * LANES] = s
+def store_four(v, at, s):
+    """Write some lanes of four maps."""
+    store(v, at, s[0])
+    store(v, at + LANES, s[1])
+    store(v, at + 2 * LANES, s[2])
+    store(v, at + 3 * LANES, s[3])
 
 
 @inner()
@@ -71,35 +75,35 @@ def _to_four(s, a, b, absolute):
 
 
 @inner()
-def _add_across(a, b, to, absolute):
+def _add_across(a, i, b, j, width, to, at, absolute):
     """Add some values of four maps against four others to the sums of their 16 pairs."""
-    for u in range(LANES):
-        s0, s1 = _load(to, u), _load(to, u + _ROW)
-        s2, s3 = _load(to, u + 2 * _ROW), _load(to, u + 3 * _ROW)
-        for k in range(STEPS):
-            v, w = _load(a, u + k * _ROW), _load(b, u + k * _ROW)
+    for u in range(0, LANES, WIDTH):
+        s0, s1 = load_four(to, at + u), load_four(to, at + u + _ROW)
+        s2, s3 = load_four(to, at + u + 2 * _ROW), load_four(to, at + u + 3 * _ROW)
+        for k in range(width):
+            v, w = load_four(a, i + u + k * _ROW), load_four(b, j + u + k * _ROW)
             s0, s1 = _to_four(s0, v[0], w, absolute), _to_four(s1, v[1], w, absolute)
             s2, s3 = _to_four(s2, v[2], w, absolute), _to_four(s3, v[3], w, absolute)
-        _store(to, u, s0)
-        _store(to, u + _ROW, s1)
-        _store(to, u + 2 * _ROW, s2)
-        _store(to, u + 3 * _ROW, s3)
+        store_four(to, at + u, s0)
+        store_four(to, at + u + _ROW, s1)
+        store_four(to, at + u + 2 * _ROW, s2)
+        store_four(to, at + u + 3 * _ROW, s3)
 
 
 @inner()
-def _add_within(a, to, absolute):
+def _add_within(a, i, width, to, at, absolute):
     """The same for the 6 pairs of four maps, at their places among the 16."""
-    n = LANES
-    for u in range(LANES):
-        s0, s1, s2 = to[u + n], to[u + 2 * n], to[u + 3 * n]
-        s3, s4, s5 = to[u + 6 * n], to[u + 7 * n], to[u + 11 * n]
-        for k in range(STEPS):
-            v = _load(a, u + k * _ROW)
+    for u in range(at, at + LANES, WIDTH):
+        r0, r1, r2 = load_four(to, u), load_four(to, u + _ROW), load_four(to, u + 2 * _ROW)
+        s0, s1, s2, s3, s4, s5 = r0[1], r0[2], r0[3], r1[2], r1[3], r2[3]
+        for k in range(width):
+            v = load_four(a, i + u - at + k * _ROW)
             s0, s1 = _term(s0, v[0], v[1], absolute), _term(s1, v[0], v[2], absolute)
             s2, s3 = _term(s2, v[0], v[3], absolute), _term(s3, v[1], v[2], absolute)
             s4, s5 = _term(s4, v[1], v[3], absolute), _term(s5, v[2], v[3], absolute)
-        to[u + n], to[u + 2 * n], to[u + 3 * n] = s0, s1, s2
-        to[u + 6 * n], to[u + 7 * n], to[u + 11 * n] = s3, s4, s5
+        store_four(to, u, (r0[0], s0, s1, s2))
+        store_four(to, u + _ROW, (r1[0], r1[1], s3, s4))
+        store_four(to, u + 2 * _ROW, (r2[0], r2[1], r2[2], s5))
 
 
 @inner()
@@ -108,13 +112,11 @@ def _add_piece(a, b, p, q, same, width, sums, absolute):
     at = 0
     for g in range(0, p, SIDE):
         for h in range(g if same else 0, q, SIDE):
-            to = sums[at : at + _BLOCK]
-            for k in range(0, width, STEPS):
-                i, j = (g * PIECE + k * SIDE) * LANES, (h * PIECE + k * SIDE) * LANES
-                if same and g == h:
-                    _add_within(a[i : i + _BLOCK], to, absolute)
-                else:
-                    _add_across(a[i : i + _BLOCK], b[j : j + _BLOCK], to, absolute)
+            i, j = g * PIECE * LANES, h * PIECE * LANES
+            if same and g == h:
+                _add_within(a, i, width, sums, at, absolute)
+            else:
+                _add_across(a, i, b, j, width, sums, at, absolute)
             at += _BLOCK
 
 
@@ -127,8 +129,7 @@ def _root(v):
 @inner()
 def _add_four(v, to):
     for u in range(to.size):
-        s = _load(v, u)
-        to[u] += (s[0] + s[1]) + (s[2] + s[3])
+        to[u] += (v[u] + v[u + LANES]) + (v[u + 2 * LANES] + v[u + 3 * LANES])
 
 
 @inner()
@@ -167,7 +168,7 @@ def _widen(x, starts, norms, maps, steps, piece, unit, flag, to):
         if unit:
             for k in range(lo, min(hi, size)):
                 _divide(to[start + (k - lo) * _ROW : start + (k - lo) * _ROW + LANES], norm)
-        for k in range(max(lo, size), lo + (hi - lo + STEPS - 1) // STEPS * STEPS):
+        for k in range(max(lo, size), hi):
             row = to[start + (k - lo) * _ROW : start + (k - lo) * _ROW + LANES]
             for u in range(LANES):
                 row[u] = np.float64(flag and k == size and norm[u] == np.inf)
