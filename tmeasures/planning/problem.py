@@ -175,12 +175,14 @@ class Problem:
         """Bytes of what stays over passes: what preludes have found, and where pixels are read."""
         numbers = sum(_numbers(kind) for kind in self.wanted.preludes)
         sizes = {known.values for known in self.actions.values() if isinstance(known, Actions)}
-        # Four places and weights of each value, back and forth.
-        tables = [2 * self.m * size * (4 * 12 + 1) for size in sizes]
+        # Four places and weights of each value, back and forth; on a CPU once more, 16 bytes each.
+        each = 4 * 12 + 1
+        tables = [2 * self.m * size * each for size in sizes]
+        read = min(sum(tables), max(CACHE_BYTES, *tables, 0))
+        packed = read // each * 4 * 16 if self.device == "cpu" else 0
         widest = 8 * _LANES * self.m * max(sizes, default=0)
         brought = torch.get_num_threads() * min(widest, _BROUGHT)
-        read = min(sum(tables), max(CACHE_BYTES, *tables, 0)) + brought
-        return 8 * self.units * numbers + read + self.kept_bytes
+        return 8 * self.units * numbers + read + packed + brought + self.kept_bytes
 
     def tile_bytes(self, inputs: int) -> int:
         """Bytes of a tile: inputs before and after the warp, the forward pass, and a layer's copy.
