@@ -267,17 +267,16 @@ def _sum_row(x, o, i, lo, hi, big, row):
     first = x[o, i, 0, lo:hi]
     for u in range(hi - lo):
         row[0, u], row[1, u], row[2, u] = np.float64(first[u]), 0.0, 0.0
-    for j in range(0, t - 3, 4):
-        x0, x1 = x[o, i, j, lo:hi], x[o, i, j + 1, lo:hi]
-        x2, x3 = x[o, i, j + 2, lo:hi], x[o, i, j + 3, lo:hi]
+    for j in range(0, t, 4):
+        # The first value stands in where there is no other: it differs from itself by 0.
+        j1, j2, j3 = j + 1 if j + 1 < t else 0, j + 2 if j + 2 < t else 0, j + 3 if j + 3 < t else 0
+        x0, x1, x2, x3 = (
+            x[o, i, j, lo:hi],
+            x[o, i, j1, lo:hi],
+            x[o, i, j2, lo:hi],
+            x[o, i, j3, lo:hi],
+        )
         _four_of_row(x0, x1, x2, x3, big, row)
-    for j in range(t - t % 4, t):
-        v = x[o, i, j, lo:hi]
-        for u in range(hi - lo):
-            big[u] = _larger(abs(v[u]), big[u])
-            e = np.float64(v[u]) - row[0, u]
-            row[1, u] += e
-            row[2, u] += e * e
 
 
 @parallel()
@@ -356,17 +355,12 @@ def _columns(x, shift, sums, squares, largest, size):
         big = largest[a:z]
         for j in range(t):
             k, c, q = shift[j, a:z], sums[j, a:z], squares[j, a:z]
-            for i in range(0, s - 3, 4):
-                x0, x1 = x[o, i, j, lo:hi], x[o, i + 1, j, lo:hi]
-                x2, x3 = x[o, i + 2, j, lo:hi], x[o, i + 3, j, lo:hi]
-                _four_of_column(x0, x1, x2, x3, k, c, q, big)
-            for i in range(s - s % 4, s):
-                v = x[o, i, j, lo:hi]
-                for u in range(hi - lo):
-                    big[u] = _larger(abs(v[u]), big[u])
-                    d = np.float64(v[u]) - np.float64(k[u])
-                    c[u] += d
-                    q[u] += d * d
+            for i in range(0, s, 4):
+                # The shift stands in where there is no row: it differs from itself by 0.
+                x1 = x[o, i + 1, j, lo:hi] if i + 1 < s else k
+                x2 = x[o, i + 2, j, lo:hi] if i + 2 < s else k
+                x3 = x[o, i + 3, j, lo:hi] if i + 3 < s else k
+                _four_of_column(x[o, i, j, lo:hi], x1, x2, x3, k, c, q, big)
 
 
 def _block(x: Tensor) -> int:
