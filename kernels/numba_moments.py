@@ -22,6 +22,7 @@ from tmeasures.kernels.compile import call, inner, parallel
 # 16 columns of state of a block, and the sums of two rows, are 70 KB of the L2 cache, and each row
 # of a tile is read in runs of 1 KB. 128 and 1024 take 1.2 times as long.
 BLOCK = 256
+LEAST = 64
 
 # The rows of a block's scratch: sum and squares about the row's first value, for x (E, EE) and for
 # the differences from the shift (G, GG); and those first values.
@@ -136,28 +137,31 @@ def _close_row(acc, t, totals, width):
 
 
 @inner()
-def _join(row, u, first, total, within, seen, t):
-    """Join t values (first value, sum about it, squares about the mean) to a row's earlier ones."""
+def _join(first, total, within, f, e, ee, seen, t):
+    """Join t values (the first, sum and squares about it) to a row's ``seen`` earlier ones."""
+    of_t = 1.0 / t
     if seen == 0:
-        row[0, u], row[1, u], row[2, u] = first, total, within
+        for u in range(first.size):
+            first[u], total[u] = f[u], e[u]
+            within[u] = ee[u] - e[u] * e[u] * of_t
         return
-    step = first - row[0, u]
-    gap = step + total / t - row[1, u] / seen
-    row[1, u] += step * t + total
-    row[2, u] += within + gap * gap * (seen * t / (seen + t))
+    of_seen, weight = 1.0 / seen, seen * t / (seen + t)
+    for u in range(first.size):
+        step = f[u] - first[u]
+        gap = step + e[u] * of_t - total[u] * of_seen
+        total[u] += step * t + e[u]
+        within[u] += ee[u] - e[u] * e[u] * of_t + gap * gap * weight
 
 
 @inner()
 def _keep_row(acc, t, totals, row, a, z, seen, last):
-    of_x, of_d = row[:3], row[3:]
-    for u in range(z - a):
-        within = acc[EE, u] - acc[E, u] * acc[E, u] / t
-        _join(of_x, a + u, acc[FIRST, u], acc[E, u], within, seen, t)
-        within = acc[GG, u] - acc[G, u] * acc[G, u] / t
-        _join(of_d, a + u, acc[FIRST_D, u], acc[G, u], within, seen, t)
-        if last:
-            totals[ROWS, u] += of_x[2, a + u]
-            totals[PAIRED, u] += of_d[2, a + u]
+    _join(row[0, a:z], row[1, a:z], row[2, a:z], acc[FIRST], acc[E], acc[EE], seen, t)
+    _join(row[3, a:z], row[4, a:z], row[5, a:z], acc[FIRST_D], acc[G], acc[GG], seen, t)
+    if last:
+        of_x, of_d = row[2, a:z], row[5, a:z]
+        for u in range(z - a):
+            totals[ROWS, u] += of_x[u]
+            totals[PAIRED, u] += of_d[u]
 
 
 @inner()
@@ -191,12 +195,12 @@ def _fold_rows(x, o, i, rows, some, shift, sums, at, big, both):
 
 
 @parallel()
-def _fused(x, shift, sums, squares, paired, rows, largest, open_rows, seen, m):
+def _fused(x, shift, sums, squares, paired, rows, largest, open_rows, seen, m, size):
     outer, s, t, width = x.shape
-    blocks = (width + BLOCK - 1) // BLOCK
+    blocks = (width + size - 1) // size
     for b in prange(outer * blocks):
-        o, lo = b // blocks, b % blocks * BLOCK
-        hi = min(lo + BLOCK, width)
+        o, lo = b // blocks, b % blocks * size
+        hi = min(lo + size, width)
         a, z = o * width + lo, o * width + hi
         both, totals, big = np.empty((2, 6, BLOCK)), np.zeros((3, BLOCK)), np.zeros(BLOCK, x.dtype)
         for first in range(0, s, 2):
@@ -221,54 +225,81 @@ def _between(shift, sums, n, out):
     m, units = sums.shape
     for b in prange((units + BLOCK - 1) // BLOCK):
         lo, hi = b * BLOCK, min((b + 1) * BLOCK, units)
-        first_k, first_c, found = shift[0, lo:hi], sums[0, lo:hi], out[:, lo:hi]
-        means = np.zeros((2, BLOCK))
-        found[:] = 0.0
+        first_k, first_c = shift[0, lo:hi], sums[0, lo:hi]
+        columns, error, between = out[0, lo:hi], out[1, lo:hi], out[2, lo:hi]
+        of_c, of_k, of_n = np.zeros(BLOCK), np.zeros(BLOCK), 1.0 / n
+        columns[:] = error[:] = between[:] = 0.0
         for j in range(m):
             k, c = shift[j, lo:hi], sums[j, lo:hi]
             for u in range(hi - lo):
-                means[0, u] += c[u] - first_c[u]
-                means[1, u] += np.float64(k[u]) - np.float64(first_k[u])
-                found[0, u] += c[u] * c[u] / n
+                of_c[u] += c[u] - first_c[u]
+                of_k[u] += np.float64(k[u]) - np.float64(first_k[u])
+                columns[u] += c[u] * c[u] * of_n
         for u in range(hi - lo):
-            means[0, u] /= m
-            means[1, u] = means[1, u] / m + means[0, u] / n
+            of_c[u] /= m
+            of_k[u] = of_k[u] / m + of_c[u] / n
         for j in range(m):
             k, c = shift[j, lo:hi], sums[j, lo:hi]
             for u in range(hi - lo):
                 gap = c[u] - first_c[u]
-                mean = np.float64(k[u]) - np.float64(first_k[u]) + gap / n - means[1, u]
-                gap -= means[0, u]
-                found[1, u] += gap * gap / n
-                found[2, u] += n * mean * mean
+                mean = np.float64(k[u]) - np.float64(first_k[u]) + gap * of_n - of_k[u]
+                gap -= of_c[u]
+                error[u] += gap * gap * of_n
+                between[u] += n * mean * mean
+
+
+@inner()
+def _four_of_row(x0, x1, x2, x3, big, row):
+    for u in range(x0.size):
+        a = _larger(_larger(abs(x0[u]), abs(x1[u])), _larger(abs(x2[u]), abs(x3[u])))
+        big[u] = _larger(a, big[u])
+        r = row[0, u]
+        e0, e1 = np.float64(x0[u]) - r, np.float64(x1[u]) - r
+        e2, e3 = np.float64(x2[u]) - r, np.float64(x3[u]) - r
+        row[1, u] += (e0 + e1) + (e2 + e3)
+        row[2, u] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+
+
+@inner()
+def _sum_row(x, o, i, lo, hi, big, row):
+    """Sum row i of a tile about its first value."""
+    t = x.shape[2]
+    first = x[o, i, 0, lo:hi]
+    for u in range(hi - lo):
+        row[0, u], row[1, u], row[2, u] = np.float64(first[u]), 0.0, 0.0
+    for j in range(0, t, 4):
+        # The first value stands in where there is no other: it differs from itself by 0.
+        j1, j2, j3 = j + 1 if j + 1 < t else 0, j + 2 if j + 2 < t else 0, j + 3 if j + 3 < t else 0
+        x0, x1, x2, x3 = (
+            x[o, i, j, lo:hi],
+            x[o, i, j1, lo:hi],
+            x[o, i, j2, lo:hi],
+            x[o, i, j3, lo:hi],
+        )
+        _four_of_row(x0, x1, x2, x3, big, row)
 
 
 @parallel()
-def _rows(x, rows, means, largest, deviations, variances, open_rows, seen, m, closed):
+def _rows(x, rows, means, largest, deviations, variances, open_rows, seen, m, closed, size):
     outer, s, t, width = x.shape
-    blocks = (width + BLOCK - 1) // BLOCK
+    blocks = (width + size - 1) // size
     for b in prange(outer * blocks):
-        o, lo = b // blocks, b % blocks * BLOCK
-        hi = min(lo + BLOCK, width)
-        a = o * width + lo
-        row, big = np.empty((3, BLOCK)), largest[a : o * width + hi]
+        o, lo = b // blocks, b % blocks * size
+        hi = min(lo + size, width)
+        a, z = o * width + lo, o * width + hi
+        row, big = np.empty((3, BLOCK)), largest[a:z]
         for i in range(s):
-            for u in range(hi - lo):
-                row[0, u] = np.float64(x[o, i, 0, lo + u])
-                row[1, u] = row[2, u] = 0.0
-            for j in range(t):
-                v = x[o, i, j, lo:hi]
+            _sum_row(x, o, i, lo, hi, big, row)
+            if t == m:
                 for u in range(hi - lo):
-                    big[u] = max(big[u], abs(v[u]))
-                    e = np.float64(v[u]) - row[0, u]
-                    row[1, u] += e
-                    row[2, u] += e * e
-            for u in range(hi - lo):
-                row[2, u] -= row[1, u] * row[1, u] / t
-                if t < m:
-                    kept = open_rows[i]
-                    _join(kept, a + u, row[0, u], row[1, u], row[2, u], seen, t)
-                    row[0, u], row[1, u], row[2, u] = kept[0, a + u], kept[1, a + u], kept[2, a + u]
+                    row[2, u] -= row[1, u] * row[1, u] / t
+            else:
+                kept = open_rows[i]
+                first, total, within = kept[0, a:z], kept[1, a:z], kept[2, a:z]
+                _join(first, total, within, row[0], row[1], row[2], seen, t)
+                if seen + t == m:
+                    for u in range(hi - lo):
+                        row[0, u], row[1, u], row[2, u] = first[u], total[u], within[u]
             if seen + t == m:
                 _close_mean(row, m, closed + i, a, rows, means, deviations, hi - lo)
                 if variances.size:
@@ -301,23 +332,44 @@ def _close_variance(row, m, i, a, variances, width):
         variances[2, a + u] += gap * gap
 
 
+@inner()
+def _four_of_column(x0, x1, x2, x3, k, c, q, big):
+    for u in range(x0.size):
+        a = _larger(_larger(abs(x0[u]), abs(x1[u])), _larger(abs(x2[u]), abs(x3[u])))
+        big[u] = _larger(a, big[u])
+        r = np.float64(k[u])
+        d0, d1 = np.float64(x0[u]) - r, np.float64(x1[u]) - r
+        d2, d3 = np.float64(x2[u]) - r, np.float64(x3[u]) - r
+        c[u] += (d0 + d1) + (d2 + d3)
+        q[u] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+
+
 @parallel()
-def _columns(x, shift, sums, squares, largest):
+def _columns(x, shift, sums, squares, largest, size):
     outer, s, t, width = x.shape
-    blocks = (width + BLOCK - 1) // BLOCK
+    blocks = (width + size - 1) // size
     for b in prange(outer * blocks):
-        o, lo = b // blocks, b % blocks * BLOCK
-        hi = min(lo + BLOCK, width)
+        o, lo = b // blocks, b % blocks * size
+        hi = min(lo + size, width)
         a, z = o * width + lo, o * width + hi
-        for i in range(s):
-            for j in range(t):
-                v, k, big = x[o, i, j, lo:hi], shift[j, a:z], largest[a:z]
-                c, q = sums[j, a:z], squares[j, a:z]
-                for u in range(hi - lo):
-                    big[u] = max(big[u], abs(v[u]))
-                    d = np.float64(v[u]) - np.float64(k[u])
-                    c[u] += d
-                    q[u] += d * d
+        big = largest[a:z]
+        for j in range(t):
+            k, c, q = shift[j, a:z], sums[j, a:z], squares[j, a:z]
+            for i in range(0, s, 4):
+                # The shift stands in where there is no row: it differs from itself by 0.
+                x1 = x[o, i + 1, j, lo:hi] if i + 1 < s else k
+                x2 = x[o, i + 2, j, lo:hi] if i + 2 < s else k
+                x3 = x[o, i + 3, j, lo:hi] if i + 3 < s else k
+                _four_of_column(x[o, i, j, lo:hi], x1, x2, x3, k, c, q, big)
+
+
+def _block(x: Tensor) -> int:
+    """Units of a block, so that all threads have as many blocks.
+
+    Of 3136 units in blocks of 256, one of two threads would have 1792.
+    """
+    shares = torch.get_num_threads() * -(-x.shape[-1] // (BLOCK * torch.get_num_threads()))
+    return max(LEAST, 8 * -(-x.shape[-1] // (8 * shares)))
 
 
 def fused(
@@ -333,7 +385,7 @@ def fused(
     m: int,
 ) -> None:
     """See `tmeasures.kernels.Backend.fused`."""
-    call(_fused, x, shift, sums, squares, paired, rows, largest, open_rows, seen, m)
+    call(_fused, x, shift, sums, squares, paired, rows, largest, open_rows, seen, m, _block(x))
 
 
 def between(shift: Tensor, sums: Tensor, n: int, out: Tensor) -> None:
@@ -354,12 +406,14 @@ def rows(
     closed: int,
 ) -> None:
     """See `tmeasures.kernels.Backend.rows`."""
-    call(_rows, x, rows, means, largest, deviations, variances, open_rows, seen, m, closed)
+    call(
+        _rows, x, rows, means, largest, deviations, variances, open_rows, seen, m, closed, _block(x)
+    )
 
 
 def columns(x: Tensor, shift: Tensor, sums: Tensor, squares: Tensor, largest: Tensor) -> None:
     """See `tmeasures.kernels.Backend.columns`."""
-    call(_columns, x, shift, sums, squares, largest)
+    call(_columns, x, shift, sums, squares, largest, _block(x))
 
 
 def threading_layer() -> str:

@@ -21,10 +21,12 @@ from tmeasures.transformations.actions import Actions
 
 def test_bytes_of_a_plan_worked_out_by_hand():
     plan = choose(problem())
-    assert shapes_of(plan) == [("sample", 16, 16, 50)]
-    # columns, numbers of each activation, open rows
-    assert plan.state_bytes == 10 * (50 * 12 + 28 + 16 * 6 * 8)
-    assert plan.tile_bytes == int(1.3 * (10_000 + 256 * 1300))
+    assert shapes_of(plan) == [("sample", 20, 50, 50)]
+    assert plan.state_bytes == 10 * (50 * 12 + 28)  # columns, numbers of each activation
+    assert plan.tile_bytes == int(1.3 * (10_000 + 1000 * 1300))
+    opened = choose(problem(batch_size=256))
+    assert shapes_of(opened) == [("sample", 8, 32, 50)]
+    assert opened.state_bytes == plan.state_bytes + 10 * 8 * 6 * 8  # and open rows
     assert plan.result_bytes == 130 + 10 * 8 * (4 + 1)  # and what moments give
     assert plan.bytes == plan.state_bytes + plan.tile_bytes
     half = Layer("0", (10,), ("unit",), torch.float16, "Linear")
@@ -41,8 +43,8 @@ def test_bytes_of_distances_and_thresholds_worked_out_by_hand():
     assert plan.state_bytes == moments + 10 * 16 + firing
     assert plan.inputs == 4096 * (1 + 50 + 1)
     held = choose(problem(wanted=wanted("ND"), batch_size=16 * 16, n=4096))
-    assert shapes_of(held) == [("sample", 16, 16, 50)]
-    open_rows = 10 * 16 * 6 * 8
+    assert shapes_of(held) == [("sample", 8, 32, 50)]
+    open_rows = 10 * 8 * 6 * 8
     assert held.state_bytes == moments + open_rows + 10 * (16 + 32 * 50 * 4)
     alone = choose(problem(wanted=wanted("GF"), batch_size=32 * 50, n=4096))
     # The 42 largest and the smallest, and the thresholds.

@@ -134,7 +134,7 @@ def test_tiles_of_distances_beside_others_worked_out_by_hand():
     rows = DistancesKind(parts=frozenset({"rows"}))
     assert walk_shape([rows], "sample", 256, 1000, 100) == (2, 100)
     assert walk_shape([Rows, rows], "sample", 256, 1000, 100) == (4, 64)
-    assert walk_shape([Moments, rows], "sample", 256, 1000, 100) == (16, 16)
+    assert walk_shape([Moments, rows], "sample", 256, 1000, 100) == (8, 32)
 
 
 def test_thresholds_of_strata_share_no_walk():

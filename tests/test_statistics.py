@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tmeasures.errors import ArgumentError
 from tmeasures.kernels import torch_moments
 from tmeasures.measures import Quantities, named
-from tmeasures.statistics import Columns, Moments, Rows, Setup, completed, gather, moments
+from tmeasures.statistics import Columns, Moments, Rows, Setup, base, completed, gather
 from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.tile import Tile
 
@@ -305,7 +305,7 @@ def test_tiles_of_unlike_layout_go_together(passes):
 
 
 def test_parts_of_unlike_layout_merge(monkeypatch):
-    monkeypatch.setattr(moments, "_CHUNK", 7)
+    monkeypatch.setattr(base, "_CHUNK", 7)
     cube = normal_cube(8, 3, (3, 2, 5), torch.float32)
     cube[5] *= 10  # the largest of most units is in the second part
     first, second = ([new(kind, cube, (2, 3)) for kind in (Moments, Rows, Columns)] for _ in "12")

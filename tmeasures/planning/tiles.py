@@ -18,16 +18,19 @@ _COLUMNS = 64
 def tile_shape(batch: int, n: int | None, m: int) -> tuple[int, int]:
     """Samples and transformations of a tile of at most ``batch`` inputs.
 
-    Whole rows where 8 of them fit or m is small; else about as many samples as transformations,
-    which keeps both the column state (touched once per tile) and the open rows' state cheap. A last
-    tile of a single input is avoided where that is possible: torch takes other paths for it.
+    Whole rows where 8 of them fit or m is small; else 8 samples or more by as many transformations
+    or four times as many: a tile reads and writes the state of its columns, 20 bytes each, and that
+    of its rows, 48 bytes each. A last tile of a single input is avoided where that is possible:
+    torch takes other paths for it.
 
     >>> tile_shape(256, 1000, 16), tile_shape(256, 1000, 4224), tile_shape(256, 2, 4224)
-    ((16, 16), (16, 16), (2, 64))
+    ((16, 16), (8, 32), (2, 64))
     """
     most = batch if n is None else min(batch, n)
     root = max(1, isqrt(batch))
-    t = m if m * min(ROWS, most) <= batch or m <= min(2 * root, batch) else root
+    t = m
+    if m * min(ROWS, most) > batch and m > min(2 * root, batch):
+        t = max(root, min(_power_of_two(2 * root), batch // ROWS))
     t = min(t, _COLUMNS)
     s = max(1, min(most, batch // t))
     t = min(m, batch // s, _COLUMNS)
@@ -63,6 +66,11 @@ def walk_shape(
     fitting = _largest_divisor(block, s)
     # Others hold a tile more than a block; single samples would be slow.
     return (fitting if block < (n or block + 1) and 2 * fitting > s else s), t
+
+
+def _power_of_two(most: int) -> int:
+    """The largest power of two up to most."""
+    return 1 << (most.bit_length() - 1)
 
 
 def _largest_divisor(count: int, most: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal, Protocol, Self
 
 import torch
@@ -14,6 +14,8 @@ from tmeasures.statistics.memory import MemoryOrder
 from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
 from tmeasures.transformations.actions import Actions
+
+_CHUNK = 2**16
 
 Reference = Literal["untransformed", "transformed"]
 """Inputs that a statistic looks at: the samples as they are, or the matrix."""
@@ -187,6 +189,11 @@ class Statistic(ABC):
         return self.order.flat(other.order.units(flat))
 
 
-def squares_about_mean(total: Tensor, squares: Tensor, count: int) -> Tensor:
+def squares_about_mean(total: Tensor, squares: Tensor, count: int | Tensor) -> Tensor:
     """Squares about the mean from the sum and the squares about a shift, never below 0."""
     return (squares - total.square() / count).clamp_(min=0)
+
+
+def chunks(units: int) -> Iterator[slice]:
+    """Units that are taken together, so that ``(m, unit)`` temporaries stay small."""
+    return (slice(at, min(at + _CHUNK, units)) for at in range(0, units, _CHUNK))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tmeasures.errors import ArgumentError
-from tmeasures.statistics.base import Statistic, squares_about_mean
+from tmeasures.statistics.base import Statistic, chunks, squares_about_mean
 from tmeasures.statistics.setup import Setup
 
 # The totals over closed columns: squares within, deviations, the first column's shift and its mean
@@ -58,25 +58,30 @@ class Columns(Statistic):
 
     def _close_block(self) -> None:
         """Close the columns of the block that ended and free their place."""
-        for j in range(len(self.block)):
-            self._close(self.totals, j, self.closed + j)
+        self._close(self.totals, len(self.block), self.closed)
         self.closed += len(self.block)
         self.counts = [0] * self.columns
         self.sums.zero_()
         self.squares.zero_()
 
-    def _close(self, totals: Tensor, j: int, before: int) -> None:
-        """Add the open column j to totals that hold ``before`` columns."""
-        within = squares_about_mean(self.sums[j], self.squares[j], self.counts[j])
-        totals[WITHIN] += within
-        if self.counts[j] > 1:
-            totals[DEVIATIONS] += (within / (self.counts[j] - 1)).sqrt_()
-        shift, mean = self.shift[j].double(), self.sums[j] / self.counts[j]
-        if before == 0:
-            totals[FIRST_SHIFT], totals[FIRST_MEAN] = shift, mean
-        gap = (shift - totals[FIRST_SHIFT]) + (mean - totals[FIRST_MEAN])
-        totals[GAPS] += gap
-        totals[GAP_SQUARES] += gap.square_()
+    def _close(self, totals: Tensor, open: int, before: int) -> None:
+        """Add the first open columns to totals that hold ``before`` columns."""
+        if not open:
+            return
+        count = torch.tensor(self.counts[:open], dtype=torch.float64, device=self.device)[:, None]
+        for at in chunks(totals.shape[1]):
+            part = totals[:, at]
+            shift, sums = self.shift[:open, at], self.sums[:open, at]
+            within = squares_about_mean(sums, self.squares[:open, at], count)
+            part[WITHIN] += within.sum(0)
+            if self.setup.spread:
+                part[DEVIATIONS] += within.div_((count - 1).clamp_(min=1)).sqrt_().sum(0)
+            mean = torch.div(sums, count, out=within)
+            if before == 0:
+                part[FIRST_SHIFT], part[FIRST_MEAN] = shift[0], mean[0]
+            gap = mean.sub_(part[FIRST_MEAN].clone()).add_(shift - part[FIRST_SHIFT])
+            part[GAPS] += gap.sum(0)
+            part[GAP_SQUARES] += gap.square_().sum(0)
 
     def merge(self, other: Self) -> None:
         """Add other rows of the matrix, all columns being open; or other, closed columns."""
@@ -111,11 +116,10 @@ class Columns(Statistic):
 
     def quantities(self) -> dict[str, Tensor]:
         """See `Statistic.quantities`."""
-        totals, closed = self.totals.clone(), self.closed
-        for j, count in enumerate(self.counts):
-            if count:
-                self._close(totals, j, closed)
-                closed += 1
+        totals = self.totals.clone()
+        seen = sum(count > 0 for count in self.counts)  # the last block may be shorter
+        self._close(totals, seen, self.closed)
+        closed = self.closed + seen
         found = {
             "columns": totals[WITHIN],
             "between": self.n * squares_about_mean(totals[GAPS], totals[GAP_SQUARES], closed),

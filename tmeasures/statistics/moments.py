@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from tmeasures.statistics.base import Statistic
+from tmeasures.statistics.base import Statistic, chunks
 from tmeasures.statistics.setup import Setup
-
-# Units merged at once: the m x units temporaries stay small beside the state.
-_CHUNK = 2**16
 
 
 class Moments(Statistic):
@@ -73,7 +69,7 @@ class Moments(Statistic):
         The other's sums move by ``e = K_other - K``: c grows by ``n e``, the squares of d by
         ``2 sum_j e c + n sum_j e^2``, those of f by the same with ``e - mean e`` in place of e.
         """
-        for at in self._chunks():
+        for at in chunks(self.rows.numel()):
             sums = self._of(other, other.sums)[:, at]
             shift = self._of(other, other.shift)[:, at].double()
             e = shift - self.shift[:, at]
@@ -85,10 +81,6 @@ class Moments(Statistic):
             getattr(self, name).add_(self._of(other, getattr(other, name)))
         torch.maximum(self.largest, self._of(other, other.largest), out=self.largest)
         self.n += other.n
-
-    def _chunks(self) -> Iterator[slice]:
-        units = self.rows.numel()
-        return (slice(at, min(at + _CHUNK, units)) for at in range(0, units, _CHUNK))
 
     def quantities(self) -> dict[str, Tensor]:
         """See `Statistic.quantities`."""
