@@ -12,13 +12,18 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import unpack_tuple
+from numba.core.registry import cpu_target
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-WIDTH = 8 if binding.get_host_cpu_features().get("avx512f") else 4
+# What numba compiles for: `NUMBA_CPU_FEATURES`, or what the processor has. It is part of the key
+# that compiled kernels are kept under, so those of another width are never loaded.
+_FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+
+WIDTH = 8 if "+avx512f" in _FEATURES else 4
 """Float64 lanes of a vector."""
 
 _LANES = ir.VectorType(ir.DoubleType(), WIDTH)
