@@ -210,8 +210,9 @@ def test_the_channels_beside_a_channel_change_no_bit():
 @backends
 @metrics
 @pytest.mark.parametrize("size", [1, 6])
-def test_values_that_are_not_finite_leave_other_channels_alone(backend, metric, bad, size):
-    x = normal(20, 7, 6, size)
+@pytest.mark.parametrize("layout", ["contiguous", "channels last"])
+def test_values_that_are_not_finite_leave_other_channels_alone(backend, metric, bad, size, layout):
+    x = STRIDED.get(layout, torch.clone)(normal(20, 7, 6, size))
     plain = fold(backend, x, metric)
     x[4, ::3, 1::2, 0] = bad
     x[19, -1, -1, -1] = bad
