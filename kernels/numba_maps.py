@@ -11,7 +11,7 @@ is loaded serves four of them; their sums are in registers for the values of a p
 
 from __future__ import annotations
 
-from math import gcd
+from math import gcd, sqrt
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,10 @@ from tmeasures.kernels.compile import call, inner, parallel
 from tmeasures.kernels.numba_distances import distances
 from tmeasures.kernels.numba_vectors import WIDTH, load, store
 
-# LLVM makes vectors of loops over 16 lanes, not of shorter ones; small loops it would unroll first,
-# so they run over a size that is not known to it.
+# Channels side by side in memory fill a line of the cache as float32.
 LANES = 16
+
+# Maps whose pairs with as many others are added up at once.
 SIDE = 4
 
 # Values of a map, and maps, in the scratch: 64 KB, and 72 KB of sums.
@@ -121,37 +122,20 @@ def _add_piece(a, b, p, q, same, width, sums, absolute):
 
 
 @inner()
-def _root(v):
-    for i in range(v.size):
-        v[i] = np.sqrt(v[i])
-
-
-@inner()
-def _add_four(v, to):
-    for u in range(to.size):
-        to[u] += (v[u] + v[u + LANES]) + (v[u + 2 * LANES] + v[u + 3 * LANES])
-
-
-@inner()
 def _finish(sums, p, q, same, root, total):
     """Add the distances of the pairs to each lane's total, and clear their sums."""
     at = 0
     for g in range(0, p, SIDE):
         for h in range(g if same else 0, q, SIDE):
-            for i in range(SIDE):
-                row = sums[at + i * _ROW : at + (i + 1) * _ROW]
-                row[max(q - h, 0) * LANES :] = 0  # maps beyond the last one
-                if root:
-                    _root(row)
-                _add_four(row, total)
-                row[:] = 0
+            for i in range(at, at + _BLOCK, _ROW):
+                sums[i + (q - h) * LANES : i + _ROW] = 0  # maps beyond the last one
+                for u in range(0, LANES, WIDTH):
+                    a, b, c, d = load_four(sums, i + u)
+                    if root:
+                        a, b, c, d = sqrt(a), sqrt(b), sqrt(c), sqrt(d)
+                    store(total, u, load(total, u) + ((a + b) + (c + d)))
+            sums[at : at + _BLOCK] = 0
             at += _BLOCK
-
-
-@inner()
-def _divide(v, by):
-    for u in range(v.size):
-        v[u] /= by[u]
 
 
 @inner()
@@ -165,9 +149,10 @@ def _widen(x, starts, norms, maps, steps, piece, unit, flag, to):
             row = to[start + (k - lo) * _ROW : start + (k - lo) * _ROW + LANES]
             for u in range(LANES):
                 row[u] = x[starts[u] + i * steps[0] + k * steps[1]]
-        if unit:
-            for k in range(lo, min(hi, size)):
-                _divide(to[start + (k - lo) * _ROW : start + (k - lo) * _ROW + LANES], norm)
+        for k in range(lo, min(hi, size) if unit else lo):
+            for u in range(0, LANES, WIDTH):
+                at = start + (k - lo) * _ROW + u
+                store(to, at, load(to, at) / load(norms, i * LANES + u))
         for k in range(max(lo, size), hi):
             row = to[start + (k - lo) * _ROW : start + (k - lo) * _ROW + LANES]
             for u in range(LANES):

@@ -11,13 +11,7 @@ from math import sqrt
 
 from tmeasures.kernels import ROUNDING
 from tmeasures.kernels.compile import inner
-from tmeasures.kernels.numba_maps import (
-    _BLOCK,
-    _ROW,
-    LANES,
-    PIECE,
-    SIDE,
-)
+from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE
 from tmeasures.kernels.numba_vectors import WIDTH, choose, load, splat, store
 
 # What is added up for a pair: squares of the difference, and of both maps where both count.
@@ -79,7 +73,7 @@ def collect(sums, norms, a, maps, norms_b, b, others, same, total, width):
 
 @inner()
 def _norm(squares):
-    """Of maps, its inverse, which is 0 for zero maps, and 1 for these."""
+    """The norms of maps, their inverses (0 for zero maps), and 1 for zero maps (0 for others)."""
     root, zero, one = sqrt(squares), splat(0.0), splat(1.0)
     return root, choose(root, one / root, zero), choose(root, zero, one)
 
@@ -93,6 +87,7 @@ def _distance(squares, of_a, of_b):
     where maps differ in their norms alone, is 0.
     """
     (a, over_a, zero_a), (b, over_b, zero_b) = of_a, of_b
+    # Where a map is zero the inverses' product is 0, and one is 1 or -1 unless both are.
     rest, one = squares - (a - b) * (a - b), zero_a - zero_b
     rest = choose(splat(ROUNDING) * squares - rest, splat(0.0), rest)
     return sqrt(rest * (over_a * over_b) + one * one)
@@ -125,6 +120,7 @@ def finish(total, sizes, unit, kept, layer, norms, to):
 
 @inner()
 def _find_norms(squares, maps, to):
+    """Keep what `_norm` gives of each map, for all of its pairs."""
     for u in range(0, maps * LANES, WIDTH):
         found = _norm(load(squares, u))
         for k in range(3):
