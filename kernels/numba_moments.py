@@ -18,19 +18,20 @@ from numba import prange
 from torch import Tensor
 
 from tmeasures.kernels.compile import call, inner, parallel
+from tmeasures.kernels.numba_vectors import WIDTH, fetch, larger, load, splat, store
 
 # 16 columns of state of a block, and the sums of two rows, are 70 KB of the L2 cache, and each row
-# of a tile is read in runs of 1 KB. 128 and 1024 take 1.2 times as long.
+# of a tile is read in runs of 1 KB. 128 and 512 take 1.1 and 1.2 times as long.
 BLOCK = 256
 LEAST = 64
 
 # The rows of a block's scratch: sum and squares about the row's first value, for x (E, EE) and for
-# the differences from the shift (G, GG); and those first values.
-E, EE, G, GG, FIRST, FIRST_D = range(6)
-U = np.uint64  # an index with a sign would be checked for counting from the end
-TO_EE, TO_G, TO_GG, TO_FIRST, TO_FIRST_D, NEXT = (U(k * BLOCK) for k in range(1, 7))
+# the differences from the shift (G, GG); and those first values. A second row's follow.
+E, EE, G, GG, FIRST, FIRST_D, NEXT = (k * BLOCK for k in range(7))
 # The rows of a block's totals over the rows of a tile.
-SQUARES, ROWS, PAIRED = range(3)
+SQUARES, ROWS, PAIRED = E, EE, G
+# Values of a line of the cache, which are asked for at once.
+LINE = 16
 
 
 @inner()
@@ -39,101 +40,120 @@ def _larger(a, b):
 
 
 @inner()
-def _first_values(x, k, acc):
-    for u in range(x.size):
-        acc[E, u] = acc[EE, u] = acc[G, u] = acc[GG, u] = 0.0
-        acc[FIRST, u] = np.float64(x[u])
-        acc[FIRST_D, u] = np.float64(x[u]) - np.float64(k[u])
+def _largest(a, b, c, d):
+    return larger(larger(abs(a), abs(b)), larger(abs(c), abs(d)))
 
 
 @inner()
-def _one_column(x, k, c, big, acc):
-    for u in range(x.size):
-        v = np.float64(x[u])
-        a = abs(x[u])
-        big[u] = a if a > big[u] else big[u]
-        d = v - np.float64(k[u])
-        c[u] += d
-        e = v - acc[FIRST, u]
-        acc[E, u] += e
-        acc[EE, u] += e * e
-        g = d - acc[FIRST_D, u]
-        acc[G, u] += g
-        acc[GG, u] += g * g
+def _start(v, k, acc, u):
+    for at in range(E, FIRST, BLOCK):
+        store(acc, at + u, splat(0.0))
+    store(acc, FIRST + u, v)
+    store(acc, FIRST_D + u, v - k)
 
 
 @inner()
-def _four_columns(x0, x1, x2, x3, k0, k1, k2, k3, c0, c1, c2, c3, big, acc):
-    # The row's sums are loaded and stored once for four reads, which takes 0.6 of the time of
-    # _one_column. Rows come one by one: numba takes a slice of two dims for not contiguous.
-    for u in range(x0.size):
-        a = _larger(_larger(abs(x0[u]), abs(x1[u])), _larger(abs(x2[u]), abs(x3[u])))
-        big[u] = _larger(a, big[u])
-        v0, v1, v2, v3 = np.float64(x0[u]), np.float64(x1[u]), np.float64(x2[u]), np.float64(x3[u])
-        d0, d1 = v0 - np.float64(k0[u]), v1 - np.float64(k1[u])
-        d2, d3 = v2 - np.float64(k2[u]), v3 - np.float64(k3[u])
-        c0[u] += d0
-        c1[u] += d1
-        c2[u] += d2
-        c3[u] += d3
-        r = acc[FIRST, u]
-        e0, e1, e2, e3 = v0 - r, v1 - r, v2 - r, v3 - r
-        acc[E, u] += (e0 + e1) + (e2 + e3)
-        acc[EE, u] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
-        r = acc[FIRST_D, u]
-        g0, g1, g2, g3 = d0 - r, d1 - r, d2 - r, d3 - r
-        acc[G, u] += (g0 + g1) + (g2 + g3)
-        acc[GG, u] += (g0 * g0 + g1 * g1) + (g2 * g2 + g3 * g3)
+def _add(acc, at, v):
+    store(acc, at, load(acc, at) + v)
 
 
 @inner()
 def _add_to_row(v, d, acc, u):
     """Add four values, and their differences from the shift, to the sums of a row."""
-    r = acc[u + TO_FIRST]
-    e0, e1, e2, e3 = v[0] - r, v[1] - r, v[2] - r, v[3] - r
-    acc[u] += (e0 + e1) + (e2 + e3)
-    acc[u + TO_EE] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
-    r = acc[u + TO_FIRST_D]
-    g0, g1, g2, g3 = d[0] - r, d[1] - r, d[2] - r, d[3] - r
-    acc[u + TO_G] += (g0 + g1) + (g2 + g3)
-    acc[u + TO_GG] += (g0 * g0 + g1 * g1) + (g2 * g2 + g3 * g3)
+    r = load(acc, FIRST + u)
+    a, b, c, e = v[0] - r, v[1] - r, v[2] - r, v[3] - r
+    _add(acc, E + u, (a + b) + (c + e))
+    _add(acc, EE + u, (a * a + b * b) + (c * c + e * e))
+    r = load(acc, FIRST_D + u)
+    a, b, c, e = d[0] - r, d[1] - r, d[2] - r, d[3] - r
+    _add(acc, G + u, (a + b) + (c + e))
+    _add(acc, GG + u, (a * a + b * b) + (c * c + e * e))
 
 
 @inner()
-def _two_rows(x0, x1, x2, x3, y0, y1, y2, y3, k0, k1, k2, k3, c0, c1, c2, c3, big, acc):
-    # As _four_columns, for two rows, so that the columns' sums are loaded and stored once for two
-    # reads, which takes 0.8 of the time. The rows' sums are one flat array: with more than 128
-    # pairs of arrays that might overlap, LLVM makes no vectors.
-    for i in range(x0.size):
-        u = U(i)
-        a = _larger(_larger(abs(x0[u]), abs(x1[u])), _larger(abs(x2[u]), abs(x3[u])))
-        b = _larger(_larger(abs(y0[u]), abs(y1[u])), _larger(abs(y2[u]), abs(y3[u])))
-        big[u] = _larger(_larger(a, b), big[u])
-        s0, s1, s2, s3 = np.float64(k0[u]), np.float64(k1[u]), np.float64(k2[u]), np.float64(k3[u])
-        v0, v1, v2, v3 = np.float64(x0[u]), np.float64(x1[u]), np.float64(x2[u]), np.float64(x3[u])
-        d0, d1, d2, d3 = v0 - s0, v1 - s1, v2 - s2, v3 - s3
-        _add_to_row((v0, v1, v2, v3), (d0, d1, d2, d3), acc, u)
-        v0, v1, v2, v3 = np.float64(y0[u]), np.float64(y1[u]), np.float64(y2[u]), np.float64(y3[u])
-        e0, e1, e2, e3 = v0 - s0, v1 - s1, v2 - s2, v3 - s3
-        _add_to_row((v0, v1, v2, v3), (e0, e1, e2, e3), acc, u + NEXT)
-        c0[u] += d0 + e0
-        c1[u] += d1 + e1
-        c2[u] += d2 + e2
-        c3[u] += d3 + e3
+def _four(v, at, places):
+    return (
+        load(v, at + places[0]), load(v, at + places[1]), load(v, at + places[2]),
+        load(v, at + places[3]),
+    )  # fmt: skip
 
 
 @inner()
-def _add_squares(acc, t, totals, width):
-    for u in range(width):
-        d = acc[FIRST_D, u]
-        totals[SQUARES, u] += acc[GG, u] + 2.0 * d * acc[G, u] + t * d * d
+def _add_to_columns(sums, at, places, counts, d, e, second):
+    # Columns one after the other: those that stand in for others stand at the place of the first.
+    _add(sums, at + places[0], d[0] + second * e[0])
+    _add(sums, at + places[1], counts[0] * (d[1] + second * e[1]))
+    _add(sums, at + places[2], counts[1] * (d[2] + second * e[2]))
+    _add(sums, at + places[3], counts[2] * (d[3] + second * e[3]))
 
 
 @inner()
-def _close_row(acc, t, totals, width):
-    for u in range(width):
-        totals[ROWS, u] += acc[EE, u] - acc[E, u] * acc[E, u] / t
-        totals[PAIRED, u] += acc[GG, u] - acc[G, u] * acc[G, u] / t
+def _minus(a, b):
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3]
+
+
+@inner()
+def _fold_rows(x, row, other, step, shift, sums, at, units, t, begin, width, acc, big):
+    """Fold two rows of a tile into the sums of columns and of these rows, four columns at a time.
+
+    A row or a column that is not there is stood in for by the first one, and does not count.
+    """
+    second = splat(np.float64(row != other))
+    for u in range(0, width, WIDTH):
+        k, to = load(shift, at + u), begin + u
+        _start(load(x, row + u), k, acc, to)
+        _start(load(x, other + u), k, acc, NEXT + to)
+    for j in range(0, t, 4):
+        a, b, c = np.float64(j + 1 < t), np.float64(j + 2 < t), np.float64(j + 3 < t)
+        counts = splat(a), splat(b), splat(c)
+        columns = j, j + 1 if j + 1 < t else 0, j + 2 if j + 2 < t else 0, j + 3 if j + 3 < t else 0
+        of_x = columns[0] * step, columns[1] * step, columns[2] * step, columns[3] * step
+        of_k = columns[0] * units, columns[1] * units, columns[2] * units, columns[3] * units
+        for u in range(0, width, WIDTH):
+            if u % LINE == 0:  # of large maps, which come from memory, 0.86 of the time
+                for n in range(4):
+                    fetch(x, row + u + of_x[n] + 4 * step)
+                    fetch(x, other + u + of_x[n] + 4 * step)
+            k = _four(shift, at + u, of_k)
+            v = _four(x, row + u, of_x)
+            most, d = _largest(*v), _minus(v, k)
+            _add_to_row(v, d, acc, begin + u)
+            v = _four(x, other + u, of_x)
+            e = _minus(v, k)
+            store(big, begin + u, larger(larger(most, _largest(*v)), load(big, begin + u)))
+            _add_to_row(v, e, acc, NEXT + begin + u)
+            _add_to_columns(sums, at + u, of_k, counts, d, e, second)
+
+
+@inner()
+def _fold_last(x, row, other, step, shift, sums, at, units, t, begin, width, aside, acc, big):
+    """Fold the last units of a block, which are no whole vector: taken aside, and zeros beside."""
+    values, shifts, totals = aside
+    for j in range(t):
+        for u in range(width):
+            values[j * WIDTH + u] = x[row + j * step + u]
+            values[(t + j) * WIDTH + u] = x[other + j * step + u]
+            shifts[j * WIDTH + u] = shift[at + j * units + u]
+            totals[j * WIDTH + u] = sums[at + j * units + u]
+    second = t * WIDTH if other != row else 0
+    _fold_rows(values, 0, second, WIDTH, shifts, totals, 0, WIDTH, t, begin, WIDTH, acc, big)
+    for j in range(t):
+        for u in range(width):
+            sums[at + j * units + u] = totals[j * WIDTH + u]
+
+
+@inner()
+def _add_squares(acc, at, t, closes, totals, width):
+    """Add the squares of a row about the shift; where it closes, those about its means too."""
+    of_t, over_t, two = splat(np.float64(t)), splat(1.0 / t), splat(2.0)
+    for u in range(0, width, WIDTH):
+        to = at + u
+        d, g, gg = load(acc, to + FIRST_D), load(acc, to + G), load(acc, to + GG)
+        _add(totals, SQUARES + u, gg + two * d * g + of_t * d * d)
+        if closes:
+            e, ee = load(acc, to + E), load(acc, to + EE)
+            _add(totals, ROWS + u, ee - e * e * over_t)
+            _add(totals, PAIRED + u, gg - g * g * over_t)
 
 
 @inner()
@@ -154,69 +174,53 @@ def _join(first, total, within, f, e, ee, seen, t):
 
 
 @inner()
-def _keep_row(acc, t, totals, row, a, z, seen, last):
-    _join(row[0, a:z], row[1, a:z], row[2, a:z], acc[FIRST], acc[E], acc[EE], seen, t)
-    _join(row[3, a:z], row[4, a:z], row[5, a:z], acc[FIRST_D], acc[G], acc[GG], seen, t)
-    if last:
-        of_x, of_d = row[2, a:z], row[5, a:z]
-        for u in range(z - a):
-            totals[ROWS, u] += of_x[u]
-            totals[PAIRED, u] += of_d[u]
+def _keep_row(acc, at, t, totals, row, a, z, seen, last):
+    """Join the sums of a row to those of earlier tiles, of x and of the differences."""
+    for k, first, e, ee, to in ((0, FIRST, E, EE, ROWS), (3, FIRST_D, G, GG, PAIRED)):
+        of_row, within = acc[at:], row[k + 2, a:z]
+        of_e, of_ee = of_row[e:], of_row[ee:]
+        _join(row[k, a:z], row[k + 1, a:z], within, of_row[first:], of_e, of_ee, seen, t)
+        if last:
+            for u in range(z - a):
+                totals[to + u] += within[u]
 
 
 @inner()
-def _fold_rows(x, o, i, rows, some, shift, sums, at, big, both):
-    """Fold one row or two of a tile, from i on, into the sums of columns and of these rows."""
-    (lo, hi), (a, z), t = some, at, x.shape[2]
-    flat = both.reshape(-1)
-    for row in range(rows):
-        _first_values(x[o, i + row, 0, lo:hi], shift[0, a:z], both[row])
-    for j in range(0, t - 3, 4):
-        k, m, n = j + 1, j + 2, j + 3
-        # fmt: off
-        if rows == 2:
-            _two_rows(
-                x[o, i, j, lo:hi], x[o, i, k, lo:hi], x[o, i, m, lo:hi], x[o, i, n, lo:hi],
-                x[o, i + 1, j, lo:hi], x[o, i + 1, k, lo:hi],
-                x[o, i + 1, m, lo:hi], x[o, i + 1, n, lo:hi],
-                shift[j, a:z], shift[k, a:z], shift[m, a:z], shift[n, a:z],
-                sums[j, a:z], sums[k, a:z], sums[m, a:z], sums[n, a:z], big, flat,
-            )
-        else:
-            _four_columns(
-                x[o, i, j, lo:hi], x[o, i, k, lo:hi], x[o, i, m, lo:hi], x[o, i, n, lo:hi],
-                shift[j, a:z], shift[k, a:z], shift[m, a:z], shift[n, a:z],
-                sums[j, a:z], sums[k, a:z], sums[m, a:z], sums[n, a:z], big, both[0],
-            )
-        # fmt: on
-    for row in range(rows):
-        for j in range(t - t % 4, t):
-            _one_column(x[o, i + row, j, lo:hi], shift[j, a:z], sums[j, a:z], big, both[row])
+def _aside(x, t):
+    """Room for the last units of two rows, and for their shifts and sums."""
+    return np.zeros(2 * t * WIDTH, x.dtype), np.zeros(t * WIDTH, x.dtype), np.zeros(t * WIDTH)
 
 
 @parallel()
 def _fused(x, shift, sums, squares, paired, rows, largest, open_rows, seen, m, size):
     outer, s, t, width = x.shape
-    blocks = (width + size - 1) // size
+    blocks, units = (width + size - 1) // size, shift.shape[1]
+    of_x, of_k, of_c = x.reshape(-1), shift.reshape(-1), sums.reshape(-1)
     for b in prange(outer * blocks):
         o, lo = b // blocks, b % blocks * size
         hi = min(lo + size, width)
         a, z = o * width + lo, o * width + hi
-        both, totals, big = np.empty((2, 6, BLOCK)), np.zeros((3, BLOCK)), np.zeros(BLOCK, x.dtype)
+        acc, totals, big = np.empty(2 * NEXT), np.zeros(3 * BLOCK), np.zeros(BLOCK)
+        whole = (hi - lo) // WIDTH * WIDTH
+        aside = _aside(x, t if whole < hi - lo else 0)
         for first in range(0, s, 2):
-            rows_here = min(2, s - first)
-            _fold_rows(x, o, first, rows_here, (lo, hi), shift, sums, (a, z), big, both)
-            for i in range(first, first + rows_here):
-                acc = both[i - first]
-                _add_squares(acc, t, totals, hi - lo)
-                if t == m:
-                    _close_row(acc, t, totals, hi - lo)
-                else:
-                    _keep_row(acc, t, totals, open_rows[i], a, z, seen, seen + t == m)
+            row = ((o * s + first) * t) * width + lo
+            other = row + t * width if first + 1 < s else row
+            _fold_rows(of_x, row, other, width, of_k, of_c, a, units, t, 0, whole, acc, big)
+            if whole < hi - lo:
+                _fold_last(
+                    of_x, row + whole, other + whole, width, of_k, of_c, a + whole, units, t, whole,
+                    hi - lo - whole, aside, acc, big,
+                )  # fmt: skip
+            for i in range(first, min(first + 2, s)):
+                at = (i - first) * NEXT
+                _add_squares(acc, at, t, t == m, totals, hi - lo)
+                if t < m:
+                    _keep_row(acc, at, t, totals, open_rows[i], a, z, seen, seen + t == m)
         for u in range(hi - lo):
-            squares[a + u] += totals[SQUARES, u]
-            rows[a + u] += totals[ROWS, u]
-            paired[a + u] += totals[PAIRED, u]
+            squares[a + u] += totals[SQUARES + u]
+            rows[a + u] += totals[ROWS + u]
+            paired[a + u] += totals[PAIRED + u]
             largest[a + u] = max(largest[a + u], big[u])
 
 

@@ -82,12 +82,21 @@ def _choose(builder: Any, v: Any, one: Any, other: Any) -> Any:
     return builder.select(above, one, other)
 
 
+def larger(a: Any, b: Any) -> Any:
+    """The larger lanes of two vectors; b's where one is NaN."""
+
+
+def _larger(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
 _define(operator.add, ir.IRBuilder.fadd, _VECTOR, _VECTOR)
 _define(operator.sub, ir.IRBuilder.fsub, _VECTOR, _VECTOR)
 _define(operator.mul, ir.IRBuilder.fmul, _VECTOR, _VECTOR)
 _define(operator.truediv, ir.IRBuilder.fdiv, _VECTOR, _VECTOR)
 _define(abs, _call("fabs"), _VECTOR)
 _define(math.sqrt, _call("sqrt"), _VECTOR)
+_define(larger, _larger, _VECTOR, _VECTOR)
 _define(choose, _choose, _VECTOR, _VECTOR, _VECTOR)
 
 
@@ -171,3 +180,19 @@ def turn(typing, x, places, to, place, row):
         return context.get_dummy_value()
 
     return types.void(x, places, to, types.uint64, types.uint64), generate
+
+
+@_instructions
+def fetch(typing, array, place):
+    """Ask for the line of a place in an array, for later."""
+
+    def generate(context, builder, sig, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        of = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        found = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], fnty=of)
+        builder.call(found, [pointer, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64), generate
