@@ -11,7 +11,17 @@ import pytest
 from numba import njit
 from numba.core.registry import cpu_target
 
-from tmeasures.kernels.numba_vectors import QUAD, WIDTH, choose, copy, load, splat, store, turn
+from tmeasures.kernels.numba_vectors import (
+    QUAD,
+    WIDTH,
+    choose,
+    copy,
+    larger,
+    load,
+    splat,
+    store,
+    turn,
+)  # fmt: skip
 
 LANES = 16
 SPECIAL = [0.0, -0.0, np.nan, -1.0, 5e-324, np.inf, -np.inf, 1 / 3]
@@ -59,17 +69,19 @@ def reckon(a, b, c, to):
         store(to[5], u, sqrt(v))
         store(to[6], u, choose(v, w, load(c, u)))
         store(to[7], u, splat(c[0]))
+        store(to[8], u, larger(v, w))
 
 
 def test_operations_are_those_of_numbers():
     a, b, c = np.array(SPECIAL * 2), np.array(SPECIAL + SPECIAL[::-1]), normal(LANES)
     for first, second in ((a, b), (b, a), (normal(LANES, seed=1), normal(LANES, seed=2)), (c, a)):
-        found = np.full((8, LANES), -7.0)
+        found = np.full((9, LANES), -7.0)
         reckon(first, second, c, found)
         with np.errstate(all="ignore"):
             expected = [first + second, first - second, first * second, first / second]
             expected += [abs(first), np.sqrt(first)]
         expected += [np.where(first > 0, second, c), np.full(LANES, c[0])]
+        expected.append(np.where(first > second, first, second))
         assert_same(found, np.array(expected))
 
 
@@ -123,6 +135,7 @@ OF_MOVED = [
     "test_what_is_below_the_rounding_of_squares_is_no_distance",
     "test_every_memory_layout_is_compared_alike",
 ]
+OF_MOMENTS = "test_units_of_several_blocks_are_as_numpy_has_them[Moments]"
 
 
 def test_vectors_of_four_lanes_give_the_same():
@@ -132,6 +145,7 @@ def test_vectors_of_four_lanes_give_the_same():
     chosen = [f"{here}::{name}" for name in OF_VECTORS]
     chosen += [f"{here.with_name('test_equivariance_kernels.py')}::{name}" for name in OF_MOVED]
     chosen.append(f"{here.with_name('test_map_kernels.py')}::test_maps_of_every_size")
+    chosen.append(f"{here.with_name('test_moment_kernels.py')}::{OF_MOMENTS}")
     run = subprocess.run(
         [sys.executable, "-c", FOUR, *chosen, "-k", "not torch and not manhattan"],
         env=os.environ | {"NUMBA_CPU_FEATURES": features},
