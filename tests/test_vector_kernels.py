@@ -21,7 +21,7 @@ from tmeasures.kernels.numba_vectors import (
     splat,
     store,
     turn,
-)  # fmt: skip
+)
 
 LANES = 16
 SPECIAL = [0.0, -0.0, np.nan, -1.0, 5e-324, np.inf, -np.inf, 1 / 3]
