@@ -289,7 +289,7 @@ def _quartiles(ordered: np.ndarray) -> np.ndarray:
     """Median, lower and upper quartile of ordered numbers, linear between neighbours."""
     at = np.array([0.5, 0.25, 0.75]) * (ordered.size - 1)
     low, high = ordered[np.floor(at).astype(int)], ordered[np.ceil(at).astype(int)]
-    return low + (high - low) * (at % 1)
+    return np.asarray(low + (high - low) * (at % 1))
 
 
 def _column_attributes(variable: xr.DataArray, statistic: str) -> dict[str, str]:
