@@ -83,7 +83,7 @@ def _distances(sums: Tensor, unit: bool) -> Tensor:
     rest = squares - (a - b).square_()
     rest = rest.masked_fill_(rest < ROUNDING * squares, 0)
     found = (rest / (a * b)).sqrt_()
-    either = (of_one == 0) | (of_other == 0)
+    either = ((of_one == 0) | (of_other == 0)) & (of_one + of_other).isfinite()
     return torch.where(either, (of_one != of_other).double(), found)
 
 

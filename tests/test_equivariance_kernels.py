@@ -343,6 +343,17 @@ def test_zero_maps(backend, size):
 
 
 @backends
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_map_that_is_not_finite_is_no_known_distance_from_zero_maps(backend, bad):
+    case = make(2, 1, 3, 9, taps=1, masks=False)
+    case.index[:] = torch.arange(9)
+    case.weight[:] = 1
+    case.x[:] = 0
+    case.x[0, 0, 1, 4] = bad
+    assert np.isnan(returned(backend, case, True).distances.tolist()).tolist() == [True, False]
+
+
+@backends
 @all_norms
 def test_pairs_are_compared_where_both_count(backend, unit):
     case = make(2, 2, 3, 12, masks=False)

@@ -67,7 +67,7 @@ def test_what_transformations_keep_and_maps_that_are_copied_are_in_the_bytes():
     dims = ("y", "channel", "x")
     layers = [Layer("0", (6, 4, 5), dims, torch.float32, "Linear")]
     actions = {"0": Actions(tm.rotations(2), (6, 4, 5), dims, (1, 6, 5))}
-    copied = choose(problem(layers=layers, actions=actions))
+    copied = choose(problem(layers=layers, actions=actions, batch_size=256))
     assert copied.tile_bytes == int(1.3 * (10_000 + 256 * (1300 + 4 * 6 * 4 * 5)))
 
 
@@ -179,7 +179,7 @@ def test_the_process_stays_within_the_plan(measures):
 
 @pytest.mark.parametrize(
     ("measures", "memory"),
-    [(MOMENTS, None), (MOMENTS, 80_000), ("all", None), ("all", 1_000_000), ("all", 890_000)],
+    [(MOMENTS, None), (MOMENTS, 80_000), ("all", None), ("all", 1_250_000), ("all", 1_180_000)],
 )
 def test_peak_does_not_grow_with_n(measures, memory):
     def peak(n):

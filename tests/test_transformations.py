@@ -1,6 +1,7 @@
 """Affine sets: directions, fills, exact cases, products, inverses, masks, gradients, dtypes."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -423,6 +424,36 @@ def test_maps_are_kept_up_to_a_limit_and_change_nothing(monkeypatch):
     assert torch.equal(s.apply(y), rotations(8).apply(y))  # frames of another size
     assert torch.equal(s.apply(x.float()), rotations(8).apply(x.float()))
     assert torch.equal(s.apply(x), fresh)
+
+
+def test_maps_that_are_kept_later_leave_gradients_alone():
+    x = images(1, 6, 6).requires_grad_()
+    s = rotations(8)
+    (s.apply(x, range(4)).square().sum() + s.apply(x, range(4, 8)).square().sum()).backward()
+    gradient, x.grad = x.grad, None
+    rotations(8).apply(x).square().sum().backward()
+    torch.testing.assert_close(gradient, x.grad)
+
+
+def test_maps_kept_in_inference_mode_serve_outside_it():
+    x, s = images(1, 6, 6), rotations(8)
+    with torch.inference_mode():
+        first = s.apply(x, range(4))
+    assert torch.equal(s.apply(x.requires_grad_()), rotations(8).apply(x))
+    assert torch.equal(first, s.apply(x, range(4)))
+    s.apply(x).sum().backward()
+
+
+def test_sets_serve_threads_of_unlike_frames():
+    s = rotations(4)
+    frames = [images(1, 6, 6), images(1, 5, 7), images(1, 6, 6).float()]
+    expected = [rotations(4).apply(x) for x in frames]
+
+    def same(k):
+        return torch.equal(s.apply(frames[k % 3]), expected[k % 3])
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(same, range(300)))
 
 
 def test_bytes_kept_by_sets():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from threading import Thread
 from typing import Literal
 
 import numpy as np
@@ -28,6 +27,8 @@ def _f_statistic(between: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 def _upper_tail(f: np.ndarray, over: int, under: int) -> np.ndarray:
     """``P(F > f)`` with ``(over, under)`` degrees of freedom, in as many threads as torch's."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import torch
     from scipy.special import fdtrc
 
@@ -41,13 +42,11 @@ def _upper_tail(f: np.ndarray, over: int, under: int) -> np.ndarray:
     first, *others = (
         slice(flat.size * i // shares, flat.size * (i + 1) // shares) for i in range(shares)
     )
-    # This thread takes a share as well: two threads of a pool were often given one core.
-    threads = [Thread(target=fill, args=(part,)) for part in others]
-    for thread in threads:
-        thread.start()
-    fill(first)
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(max(1, len(others))) as pool:
+        rest = [pool.submit(fill, part) for part in others]
+        fill(first)  # by this thread: two of a pool were often given one core
+        for share in rest:
+            share.result()
     p[np.isposinf(flat)] = 0.0
     return p.reshape(f.shape)
 

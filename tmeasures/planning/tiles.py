@@ -18,9 +18,9 @@ _COLUMNS = 64
 def tile_shape(batch: int, n: int | None, m: int) -> tuple[int, int]:
     """Samples and transformations of a tile of at most ``batch`` inputs.
 
-    Whole rows where 8 of them fit or m is small; else 8 samples or more by as many transformations
-    or four times as many: a tile reads and writes the state of its columns, 20 bytes each, and that
-    of its rows, 48 bytes each. A last tile of a single input is avoided where that is possible:
+    Whole rows where 8 of them fit or m is small; else 8 samples or more, by one to four times as
+    many transformations: a tile reads and writes the state of its columns, 20 bytes for each unit,
+    and that of its rows, 48 bytes. A last tile of a single input is avoided where that is possible:
     torch takes other paths for it.
 
     >>> tile_shape(256, 1000, 16), tile_shape(256, 1000, 4224), tile_shape(256, 2, 4224)

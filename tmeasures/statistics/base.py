@@ -15,7 +15,8 @@ from tmeasures.statistics.setup import Setup
 from tmeasures.tile import Tile
 from tmeasures.transformations.actions import Actions
 
-_CHUNK = 2**16
+# Activations of a chunk of units: temporaries of 8 MB.
+_CHUNK = 2**20
 
 Reference = Literal["untransformed", "transformed"]
 """Inputs that a statistic looks at: the samples as they are, or the matrix."""
@@ -194,6 +195,7 @@ def squares_about_mean(total: Tensor, squares: Tensor, count: int | Tensor) -> T
     return (squares - total.square() / count).clamp_(min=0)
 
 
-def chunks(units: int) -> Iterator[slice]:
+def chunks(units: int, m: int) -> Iterator[slice]:
     """Units that are taken together, so that ``(m, unit)`` temporaries stay small."""
-    return (slice(at, min(at + _CHUNK, units)) for at in range(0, units, _CHUNK))
+    some = max(1, _CHUNK // m)
+    return (slice(at, min(at + some, units)) for at in range(0, units, some))

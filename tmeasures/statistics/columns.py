@@ -64,22 +64,22 @@ class Columns(Statistic):
         self.sums.zero_()
         self.squares.zero_()
 
-    def _close(self, totals: Tensor, open: int, before: int) -> None:
-        """Add the first open columns to totals that hold ``before`` columns."""
-        if not open:
+    def _close(self, totals: Tensor, first: int, before: int) -> None:
+        """Add the first so many open columns to totals that hold ``before`` columns."""
+        if not first:
             return
-        count = torch.tensor(self.counts[:open], dtype=torch.float64, device=self.device)[:, None]
-        for at in chunks(totals.shape[1]):
+        count = torch.tensor(self.counts[:first], dtype=torch.float64, device=self.device)[:, None]
+        for at in chunks(totals.shape[1], first):
             part = totals[:, at]
-            shift, sums = self.shift[:open, at], self.sums[:open, at]
-            within = squares_about_mean(sums, self.squares[:open, at], count)
+            shift, sums = self.shift[:first, at], self.sums[:first, at]
+            within = squares_about_mean(sums, self.squares[:first, at], count)
             part[WITHIN] += within.sum(0)
             if self.setup.spread:
                 part[DEVIATIONS] += within.div_((count - 1).clamp_(min=1)).sqrt_().sum(0)
             mean = torch.div(sums, count, out=within)
             if before == 0:
                 part[FIRST_SHIFT], part[FIRST_MEAN] = shift[0], mean[0]
-            gap = mean.sub_(part[FIRST_MEAN].clone()).add_(shift - part[FIRST_SHIFT])
+            gap = mean.sub_(part[FIRST_MEAN]).add_(shift - part[FIRST_SHIFT])
             part[GAPS] += gap.sum(0)
             part[GAP_SQUARES] += gap.square_().sum(0)
 

@@ -69,7 +69,7 @@ class Moments(Statistic):
         The other's sums move by ``e = K_other - K``: c grows by ``n e``, the squares of d by
         ``2 sum_j e c + n sum_j e^2``, those of f by the same with ``e - mean e`` in place of e.
         """
-        for at in chunks(self.rows.numel()):
+        for at in chunks(self.rows.numel(), self.setup.m):
             sums = self._of(other, other.sums)[:, at]
             shift = self._of(other, other.shift)[:, at].double()
             e = shift - self.shift[:, at]

@@ -360,7 +360,7 @@ class Floor(Returned):
 
 
 def floor_samples(n: int | None) -> int:
-    """Samples that a floor is measured on, the first of n: an eighth, which costs as much."""
+    """Samples that a floor is measured on, the first of n: an eighth, for an eighth of the cost."""
     least, most = _FLOOR_SAMPLES
     return most if n is None else min(n, most, max(least, n // 8))
 

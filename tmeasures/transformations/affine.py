@@ -206,9 +206,10 @@ class AffineSet(TransformationSet):
         check_images(batch, self.fill)
         size = (batch.shape[-2], batch.shape[-1])
         frame = (size, batch.dtype, batch.device)
-        if self._kept is None or self._kept[0] != frame:
-            self._kept = frame, KeptMaps(self._backs, self.fill, *frame)
-        return self._kept[1][indices].apply(batch)
+        kept = self._kept  # read once: another thread may be at another frame
+        if kept is None or kept[0] != frame:
+            kept = self._kept = frame, KeptMaps(self._backs, self.fill, *frame)
+        return kept[1][indices].apply(batch)
 
     def kept_bytes(self, batch: Tensor) -> int:
         """See `TransformationSet.kept_bytes`."""

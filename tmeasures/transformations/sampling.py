@@ -253,11 +253,12 @@ class KeptMaps:
         self._copied = np.concatenate([[0], np.cumsum(lattice)])
         """How many come before each that copy pixels."""
         copied = int(self._copied[-1])
-        self._index = torch.empty(copied, prod(size), dtype=torch.int64, device=device)
-        self._grid = torch.empty(count - copied, *size, 2, dtype=dtype, device=device)
-        self._lattice = torch.as_tensor(lattice, device=device)
-        before = torch.as_tensor(self._copied[:-1], device=device)
-        self._row = torch.where(self._lattice, before, torch.arange(count, device=device) - before)
+        with torch.inference_mode(False):  # what is kept serves calls outside it too
+            self._index = torch.empty(copied, prod(size), dtype=torch.int64, device=device)
+            self._grid = torch.empty(count - copied, *size, 2, dtype=dtype, device=device)
+            self._lattice = torch.as_tensor(lattice, device=device)
+            before, at = torch.as_tensor(self._copied[:-1], device=device), torch.arange(count)
+            self._row = torch.where(self._lattice, before, at.to(device) - before)
 
     def __getitem__(self, indices: range) -> Maps:
         """The maps of consecutive transformations."""
@@ -267,9 +268,12 @@ class KeptMaps:
         start, stop = self._copied[[at.start, at.stop]].tolist()
         index, grid = self._index[start:stop], self._grid[at.start - start : at.stop - stop]
         if not self._built[at].all():
-            built = Maps.build(self._back[at], *self._given)
-            index.copy_(built.index)
-            grid.copy_(built.grid)
+            with torch.inference_mode(False):
+                built = Maps.build(self._back[at], *self._given)
+            # Through .data: autograd, which may keep other rows for a backward pass, counts writes
+            # to the whole.
+            index.data.copy_(built.index)
+            grid.data.copy_(built.grid)
             self._built[at] = True
         row = self._row[at]
         order = torch.where(self._lattice[at], row - start, row + (stop - at.start))
