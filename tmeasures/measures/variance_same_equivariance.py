@@ -40,8 +40,8 @@ class VarianceSameEquivariance(Measure):
     - Needs: at least 2 transformations, each with an inverse; normalized, 2 samples. Errors:
       `ArgumentError` where no layer has an action that is known, `TransformationError` for a
       transformation without an inverse, and for an inverse given for a callable that is none.
-    - Cost: one sample-first pass, the same as the other measures', and a short one of 32
-      untransformed samples for the floor. State: 8 bytes for each activation; 16 more for each
+    - Cost: one sample-first pass, the same as the other measures', and a short one of 8 to
+      32 untransformed samples for the floor. State: 8 bytes for each activation; 16 more for each
       sample of a tile that holds less than whole rows; before that, for the floor, the activations
       of a sample under all transformations.
     - Source: Quiroga (2020), section 2.6.
