@@ -48,10 +48,10 @@ class DistanceSameEquivariance(Measure):
     - Needs: at least 2 transformations, each with an inverse; normalized, 2 samples. Errors: as
       those of VSE, and `ArgumentError` for another ``per``.
     - Cost: one sample-first pass, the same as the other measures', and a short one of 8 to
-      32 untransformed samples for the floor. State: 8 bytes for each channel, and the activations of a
-      tile's samples where it holds less than whole rows; before that, for the floor, those of a
-      sample under all transformations. Time grows with the pairs, m * (m - 1) / 2
-      for each location.
+      32 untransformed samples for the floor. State: 8 bytes for each channel, and the activations
+      of a tile's samples where it holds less than whole rows; before that, for the floor, those of
+      a sample under all transformations. Time grows with the pairs, m * (m - 1) / 2 for each
+      location.
     - Source: Quiroga (2020), equation 8.
 
     Args:
