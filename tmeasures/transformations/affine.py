@@ -212,7 +212,7 @@ class AffineSet(TransformationSet):
         return kept[1][indices].apply(batch)
 
     def kept_bytes(self, batch: Tensor) -> int:
-        """See `TransformationSet.kept_bytes`."""
+        """See `tmeasures.TransformationSet.kept_bytes`."""
         if batch.ndim < 3:
             return 0
         batch = prepare(batch)

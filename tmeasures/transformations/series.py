@@ -43,7 +43,7 @@ class SeriesSet(AffineSet):
         return super()._apply(batch.unsqueeze(-2), indices, ids, seed).squeeze(-2)
 
     def kept_bytes(self, batch: Tensor) -> int:
-        """See `TransformationSet.kept_bytes`."""
+        """See `tmeasures.TransformationSet.kept_bytes`."""
         return super().kept_bytes(batch.unsqueeze(-2))
 
     def _subset(self, name: str, elements: Sequence[Transformation]) -> TransformationSet:
