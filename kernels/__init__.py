@@ -18,8 +18,11 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-_FAMILIES = ("moments", "distances", "maps", "firing", "equivariance")
-"""A module of each family and backend holds the functions."""
+_FAMILIES = {
+    "numba": ("moments", "margins", "distances", "maps", "firing", "equivariance"),
+    "torch": ("moments", "distances", "maps", "firing", "equivariance"),
+}
+"""The modules that hold a backend's functions."""
 
 ROUNDING = 16 * 2.0**-53
 """The share of a sum of squares below which a difference of such sums is rounding."""
@@ -254,7 +257,7 @@ def backend(device: torch.device, name: str | None = None) -> Backend:
 
 @cache
 def _joined(name: str) -> Backend:
-    modules = [import_module(f"{__name__}.{name}_{family}") for family in _FAMILIES]
+    modules = [import_module(f"{__name__}.{name}_{family}") for family in _FAMILIES[name]]
     functions = [key for key in vars(Backend) if not key.startswith("_")]
     found = {key: getattr(m, key) for m in modules for key in functions if hasattr(m, key)}
     return cast(Backend, SimpleNamespace(**found))

@@ -21,10 +21,10 @@ from functools import cache
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor
 
-from tmeasures.kernels.compile import call, inner, parallel
+from tmeasures.kernels.compile import Kernel, call, inner, unpack
+from tmeasures.kernels.numba_blocks import blocks, place
 
 # 32 rows of float32 take 32 KB of scratch, and each row of a tile is read in runs of 1 KB. 128 and
 # 512 are within 15 %.
@@ -169,29 +169,26 @@ def _add(total, to):
         total[u] = 0.0
 
 
-@parallel()
-def _distances(x, block, of_row, of_block, of_last, within_rows, within_blocks):
-    outer, s, t, width = x.shape
-    chunks = (width + UNITS - 1) // UNITS
-    for b in prange(outer * chunks):
-        o, lo = b // chunks, b % chunks * UNITS
-        hi = min(lo + UNITS, width)
-        a, z = o * width + lo, o * width + hi
-        groups = (max(t, min(s, block)) + GROUP - 1) // GROUP
-        v, total = np.zeros(groups * GROUP * UNITS, x.dtype), np.zeros(UNITS)
-        for g in range((s + block - 1) // block):
-            rows = x[o, g * block : min((g + 1) * block, s)]
-            if within_rows.shape[0]:
-                _add_rows(rows, lo, hi, v, of_row, total)
-                _add(total, within_rows[g, a:z])
-            if within_blocks.shape[0]:
-                network = of_block if rows.shape[0] == block else of_last
-                _add_columns(rows, lo, hi, v, network, total)
-                _add(total, within_blocks[g, a:z])
+@Kernel
+def _distances(b, given):
+    x, block, of_row, of_block, of_last, within_rows, within_blocks = unpack(given)
+    _, s, t, width = x.shape
+    o, lo, hi, a, z = place(b, width, UNITS)
+    groups = (max(t, min(s, block)) + GROUP - 1) // GROUP
+    v, total = np.zeros(groups * GROUP * UNITS, x.dtype), np.zeros(UNITS)
+    for g in range((s + block - 1) // block):
+        rows = x[o, g * block : min((g + 1) * block, s)]
+        if within_rows.shape[0]:
+            _add_rows(rows, lo, hi, v, of_row, total)
+            _add(total, within_rows[g, a:z])
+        if within_blocks.shape[0]:
+            network = of_block if rows.shape[0] == block else of_last
+            _add_columns(rows, lo, hi, v, network, total)
+            _add(total, within_blocks[g, a:z])
 
 
 def distances(x: Tensor, block: int, within_rows: Tensor, within_blocks: Tensor) -> None:
     """See `tmeasures.kernels.Backend.distances`."""
     s, t = x.shape[1:3]
     networks = (comparators(c) for c in (t, min(block, s), s % block))
-    call(_distances, x, block, *networks, within_rows, within_blocks)
+    call(_distances, blocks(x, UNITS), x, block, *networks, within_rows, within_blocks)

@@ -15,11 +15,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from tmeasures.kernels.compile import call, inner, parallel
+from tmeasures.kernels.compile import Kernel, call, inner, unpack
 from tmeasures.kernels.numba_gather import bring, find_lanes, move, pack, up
 from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE, _add_piece
 from tmeasures.kernels.numba_pieces import (
@@ -89,16 +88,20 @@ def _bring_maps(x, starts, used, beside, strides, first, maps, size, to):
         bring(x, starts, used, beside, at, strides[3], size, to, j * size * LANES, starts.size)
 
 
-@inner()
-def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tasks, parts, found):
+@Kernel
+def _returned(w, given):
     """Fold some shares of the work: the squares of each part, the distances of each lane."""
+    (
+        x, strides, table, other, order, bounds, sizes, flags, kept, open_rows, seen, tasks, places,
+        parts, workers, found,
+    ) = unpack(given)  # fmt: skip
     (first, p, second, q, channels, taps), (same, fold, pairs, last, unit, layer) = sizes, flags
-    (places, squares), size, scratch = parts, order.size, _scratch(p, q)
+    size, scratch = order.size, _scratch(p, q)
     alike = bounds.size == 2 and not layer
     brought = np.empty(p * size * LANES, x.dtype), np.empty((1 - same) * q * size * LANES, x.dtype)
     starts, to, most = np.zeros(LANES, np.int64), np.empty(LANES), scratch[3].shape[1]
     norms = np.empty((2, 3, most))
-    for k in range(len(tasks)):
+    for k in range(len(tasks) * w // workers, len(tasks) * (w + 1) // workers):
         deep = tasks[k, 4]
         for row in range(tasks[k, 2], tasks[k, 3], deep):
             if not alike:
@@ -114,8 +117,8 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
                     _bring_maps(x, starts, used, beside, strides, second, q, size, brought[1])
                 _fold(
                     brought, table, other, order, bounds, (q, taps),
-                    (same, fold, pairs, alike, last), state, (channel, channels, wide, row, used),
-                    scratch, squares[part],
+                    (same, fold, pairs, alike, last), (open_rows, seen),
+                    (channel, channels, wide, row, used), scratch, parts[part],
                 )  # fmt: skip
             if pairs:
                 if alike:
@@ -130,31 +133,19 @@ def _run(x, strides, table, other, order, bounds, sizes, flags, kept, state, tas
                         found[channel + c, row + u // wide] = to[u + c]
 
 
-@parallel()
-def _returned(
-    x, strides, table, other, order, bounds, sizes, flags, kept, open_rows, seen, tasks, places,
-    parts, workers, found, squares,
-):  # fmt: skip
-    for w in prange(workers):
-        _run(
-            x, strides, table, other, order, bounds, sizes, flags, kept, (open_rows, seen),
-            tasks[len(tasks) * w // workers : len(tasks) * (w + 1) // workers], (places, parts),
-            found,
-        )  # fmt: skip
-    if parts.shape[1]:
-        merge(places, parts, squares)
-
-
-@inner()
-def _carry(x, strides, reference, of_samples, table, mask, sizes, tasks, places, found):
+@Kernel
+def _carried(w, given):
     """Find the norms of the gaps and of the moved maps, each lane's summed over its maps."""
+    x, strides, reference, of_samples, table, mask, sizes, tasks, places, workers, found = unpack(
+        given
+    )
     t, size, taps = sizes
     sides = up(t, SIDE) // SIDE
     starts, brought = np.zeros(LANES, np.int64), np.empty(size * LANES, reference.dtype)
     values, gap = np.zeros(sides * PIECE * _ROW, x.dtype), SIDE * starts.size
     moved, gaps, norms = np.empty(values.size), np.empty(sides * _ROW), np.empty(sides * _ROW)
     unused = np.empty(PIECE * LANES), np.zeros(sides * _ROW)
-    for k in range(len(tasks)):
+    for k in range(len(tasks) * w // workers, len(tasks) * (w + 1) // workers):
         channel, wide, deep = places[tasks[k, 0], 0], places[tasks[k, 0], 1], tasks[k, 4]
         for row in range(tasks[k, 2], tasks[k, 3], deep):
             used = wide * min(deep, tasks[k, 3] - row)
@@ -180,29 +171,19 @@ def _carry(x, strides, reference, of_samples, table, mask, sizes, tasks, places,
                     found[1, c, i] += np.sqrt(norms[j])
 
 
-@parallel()
-def _carried(
-    x, strides, reference, of_samples, table, mask, sizes, tasks, places, workers, found
-):  # fmt: skip
-    for w in prange(workers):
-        some = tasks[len(tasks) * w // workers : len(tasks) * (w + 1) // workers]
-        _carry(x, strides, reference, of_samples, table, mask, sizes, some, places, found)
-
-
-@parallel()
-def _moved(x, strides, sizes, index, weight, first, out):
-    channels, s, columns = sizes
+@Kernel
+def _moved(k, given):
+    x, strides, (channels, columns), index, weight, first, out = unpack(given)
     t, taps, size = index.shape
-    for k in prange(channels * s):
-        c, i = k % channels, k // channels
-        for j in range(t):
-            at = c * strides[0] + i * strides[1] + min(j, columns - 1) * strides[2]
-            for u in range(size):
-                total = 0.0
-                for tap in range(taps):
-                    if weight[j, tap, u] != 0:
-                        total += weight[j, tap, u] * x[at + index[j, tap, u] * strides[3]]
-                out[i, first + j, c, u] = total
+    c, i = k % channels, k // channels
+    for j in range(t):
+        at = c * strides[0] + i * strides[1] + min(j, columns - 1) * strides[2]
+        for u in range(size):
+            total = 0.0
+            for tap in range(taps):
+                if weight[j, tap, u] != 0:
+                    total += weight[j, tap, u] * x[at + index[j, tap, u] * strides[3]]
+            out[i, first + j, c, u] = total
 
 
 def _patterns(valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -315,9 +296,11 @@ def returned(
             sizes: Any = first, p, second, q, channels, index.shape[1]
             flags: Any = same, fold, pairs, closing, unit_norm, layer
             call(
-                _returned, flat, strides, table, other, order, bounds, sizes, flags, kept, rows,
-                seen, tasks, places, parts, workers, found, squares,
+                _returned, workers, flat, strides, table, other, order, bounds, sizes, flags, kept,
+                rows, seen, tasks, places, parts, workers, found,
             )  # fmt: skip
+            if parts.shape[1]:
+                cast(Any, merge)(places.numpy(), parts, squares.numpy())
             distances += found.cumsum(1)[:, -1]
         seen = seen + of_first.sum(0)
 
@@ -325,8 +308,9 @@ def returned(
 def moved(x: Tensor, index: Tensor, weight: Tensor, first: int, out: Tensor) -> None:
     """See `tmeasures.kernels.Backend.moved`."""
     flat, strides = _flat(x)
-    sizes: Any = tuple(x.shape[:3])
-    call(_moved, flat, strides, sizes, index, weight, first, out)
+    channels, s, columns, _ = x.shape
+    sizes: Any = channels, columns
+    call(_moved, channels * s, flat, strides, sizes, index, weight, first, out)
 
 
 def carried(
@@ -341,7 +325,7 @@ def carried(
     workers, found = min(torch.get_num_threads(), len(tasks)), totals.new_zeros(2, channels, s)
     sizes: Any = t, size, index.shape[1]
     call(
-        _carried, flat, strides, samples, of_samples, table, mask, sizes, tasks, places, workers,
-        found,
+        _carried, workers, flat, strides, samples, of_samples, table, mask, sizes, tasks, places,
+        workers, found,
     )  # fmt: skip
     totals += found.cumsum(2)[..., -1]

@@ -7,10 +7,10 @@ that is not finite disturbs no other unit.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 from torch import Tensor
 
-from tmeasures.kernels.compile import call, inner, parallel
+from tmeasures.kernels.compile import Kernel, call, inner, unpack
+from tmeasures.kernels.numba_blocks import blocks, place
 
 # A block's counts and limits stay in the L1 cache beside four rows of a tile, and each row is read
 # in runs of a page.
@@ -48,19 +48,25 @@ def _keep(x, sign, heap, smallest):
             _replace_least(heap, u, v)
 
 
-@parallel()
-def _keep_largest(x, sign, kept, smallest):
-    outer, s, t, width = x.shape
-    blocks = (width + HEAPS - 1) // HEAPS
-    for b in prange(outer * blocks):
-        o, lo = b // blocks, b % blocks * HEAPS
-        hi = min(lo + HEAPS, width)
-        a, z = o * width + lo, o * width + hi
-        heap = kept[:, a:z].copy()
-        for i in range(s):
-            for j in range(t):
-                _keep(x[o, i, j, lo:hi], x.dtype.type(sign), heap, smallest[a:z])
-        kept[:, a:z] = heap
+@inner()
+def _copy(x, to):
+    # One array assigned to another takes two seconds to compile, for its message of errors.
+    for k in range(x.shape[0]):
+        for u in range(x.shape[1]):
+            to[k, u] = x[k, u]
+
+
+@Kernel
+def _keep_largest(b, given):
+    x, sign, kept, smallest = unpack(given)
+    _, s, t, width = x.shape
+    o, lo, hi, a, z = place(b, width, HEAPS)
+    heap = np.empty((kept.shape[0], hi - lo), x.dtype)
+    _copy(kept[:, a:z], heap)
+    for i in range(s):
+        for j in range(t):
+            _keep(x[o, i, j, lo:hi], x.dtype.type(sign), heap, smallest[a:z])
+    _copy(heap, kept[:, a:z])
 
 
 @inner()
@@ -117,41 +123,39 @@ def _not_finite(x, bad):
         bad[u] += x[u] - x[u]  # NaN where x is not finite, else 0
 
 
-@parallel()
-def _firing(x, reference, at, same, sign, limits, totals, open_counts, open_fires, seen, m):
-    outer, s, t, width = x.shape
-    blocks, signs = (width + BLOCK - 1) // BLOCK, limits.shape[0]
-    for b in prange(outer * blocks):
-        o, lo = b // blocks, b % blocks * BLOCK
-        hi = min(lo + BLOCK, width)
-        a, z = o * width + lo, o * width + hi
-        found, bad = np.zeros((signs, 3, BLOCK), np.int32), np.zeros(BLOCK, x.dtype)
-        count, fires = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)
-        for i in range(s):
-            first = reference[o, i, at, lo:hi]
-            if at >= 0:
-                _not_finite(first, bad)
-            for k in range(signs):
-                own, limit = x.dtype.type(sign if k == 0 else -sign), limits[k, a:z]
-                _count_row(x[o, i], lo, hi, same, own, limit, count, found[k, ALL])
-                fires[:] = 0
-                if at >= 0:
-                    _count(first, own, limit, 1, fires)
-                if t < m:
-                    kept, fired = open_counts[i, k, a:z], open_fires[i, k, a:z]
-                    _join_row(count, fires, kept, fired, seen)
-                if seen + t == m:
-                    _close_row(count, fires, found[k, SAMPLES], found[k, JOINT], hi - lo)
+@Kernel
+def _firing(b, given):
+    x, reference, at, same, sign, limits, totals, open_counts, open_fires, seen, m = unpack(given)
+    _, s, t, width = x.shape
+    signs = limits.shape[0]
+    o, lo, hi, a, z = place(b, width, BLOCK)
+    found, bad = np.zeros((signs, 3, BLOCK), np.int32), np.zeros(BLOCK, x.dtype)
+    count, fires = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)
+    for i in range(s):
+        first = reference[o, i, at, lo:hi]
+        if at >= 0:
+            _not_finite(first, bad)
         for k in range(signs):
-            for u in range(hi - lo):
-                totals[k, ALL, a + u] += found[k, ALL, u]
-                totals[k, SAMPLES, a + u] += found[k, SAMPLES, u] + bad[u]
-                totals[k, JOINT, a + u] += found[k, JOINT, u]
+            own, limit = x.dtype.type(sign if k == 0 else -sign), limits[k, a:z]
+            _count_row(x[o, i], lo, hi, same, own, limit, count, found[k, ALL])
+            fires[:] = 0
+            if at >= 0:
+                _count(first, own, limit, 1, fires)
+            if t < m:
+                kept, fired = open_counts[i, k, a:z], open_fires[i, k, a:z]
+                _join_row(count, fires, kept, fired, seen)
+            if seen + t == m:
+                _close_row(count, fires, found[k, SAMPLES], found[k, JOINT], hi - lo)
+    for k in range(signs):
+        for u in range(hi - lo):
+            totals[k, ALL, a + u] += found[k, ALL, u]
+            totals[k, SAMPLES, a + u] += found[k, SAMPLES, u] + bad[u]
+            totals[k, JOINT, a + u] += found[k, JOINT, u]
 
 
 def keep_largest(x: Tensor, sign: int, kept: Tensor, smallest: Tensor) -> None:
     """See `tmeasures.kernels.Backend.keep_largest`."""
-    call(_keep_largest, x, sign, kept, smallest)
+    call(_keep_largest, blocks(x, HEAPS), x, sign, kept, smallest)
 
 
 def firing(
@@ -169,4 +173,4 @@ def firing(
 ) -> None:
     """See `tmeasures.kernels.Backend.firing`."""
     rows = (open_counts, open_fires)
-    call(_firing, x, reference, at, same, sign, limits, totals, *rows, seen, m)
+    call(_firing, blocks(x, BLOCK), x, reference, at, same, sign, limits, totals, *rows, seen, m)

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor
 
-from tmeasures.kernels.compile import call, inner, parallel
+from tmeasures.kernels.compile import Kernel, call, inner, unpack
 from tmeasures.kernels.numba_distances import distances
 from tmeasures.kernels.numba_vectors import WIDTH, load, store
 
@@ -218,43 +217,28 @@ def _chunks(lanes):
     return (lanes + LANES - 1) // LANES
 
 
-@inner()
-def _add_up(found, weight, to):
-    for i in range(to.shape[0]):
-        for c in range(found.shape[0]):
-            total = 0.0
-            for o in range(found.shape[1]):
-                total += found[c, o]
-            to[i, c] += total * weight
-
-
-@parallel()
-def _maps(x, shape, strides, group, workers, metric, absolute, unit, within_rows, within_blocks):
-    channels, s, t, size = shape[0], shape[1], shape[2], shape[3]
-    by_channel, by_row, by_column, by_value = strides[0], strides[1], strides[2], strides[3]
-    of_rows = np.empty((channels, s * within_rows.shape[0]))
-    of_columns = np.empty((channels, t * within_blocks.shape[0]))
+@Kernel
+def _maps(w, given):
+    x, shape, strides, group, workers, metric, absolute, unit, of_rows, of_columns = unpack(given)
+    channels, s, t, size = shape
+    by_channel, by_row, by_column, by_value = strides
     row_chunks = _chunks(group * of_rows.shape[1])
     chunks = row_chunks + _chunks(group * of_columns.shape[1])
     groups = (channels + group - 1) // group
     sides = (min(max(s, t), MAPS) + SIDE - 1) // SIDE
-    for w in prange(workers):
-        a, b = np.empty(sides * PIECE * _ROW), np.empty(sides * PIECE * _ROW)
-        scratch = a, b, np.zeros(sides * sides * _BLOCK)
-        for at in range(groups * chunks * w // workers, groups * chunks * (w + 1) // workers):
-            first, chunk = at // chunks * group, at % chunks
-            some = min(group, channels - first)
-            if chunk < row_chunks:
-                lane, sizes = chunk * LANES, (some, s, t, size)
-                steps, found = (by_channel, by_row, by_column, by_value), of_rows
-            else:
-                lane, sizes = (chunk - row_chunks) * LANES, (some, t, s, size)
-                steps, found = (by_channel, by_column, by_row, by_value), of_columns
-            if lane < some * sizes[1]:
-                _fold(x, first, lane, sizes, steps, metric, absolute, unit, scratch, found)
-    weight = 0.5 if metric == 2 else 1.0
-    _add_up(of_rows, weight, within_rows)
-    _add_up(of_columns, weight, within_blocks)
+    a, b = np.empty(sides * PIECE * _ROW), np.empty(sides * PIECE * _ROW)
+    scratch = a, b, np.zeros(sides * sides * _BLOCK)
+    for at in range(groups * chunks * w // workers, groups * chunks * (w + 1) // workers):
+        first, chunk = at // chunks * group, at % chunks
+        some = min(group, channels - first)
+        if chunk < row_chunks:
+            lane, sizes = chunk * LANES, (some, s, t, size)
+            steps, found = (by_channel, by_row, by_column, by_value), of_rows
+        else:
+            lane, sizes = (chunk - row_chunks) * LANES, (some, t, s, size)
+            steps, found = (by_channel, by_column, by_row, by_value), of_columns
+        if lane < some * sizes[1]:
+            _fold(x, first, lane, sizes, steps, metric, absolute, unit, scratch, found)
 
 
 def maps(
@@ -272,7 +256,16 @@ def maps(
     group = min(len(x), max(LANES // shared, GROUP // x[0].numel()))
     workers = min(torch.get_num_threads(), 1 + x.numel() // WORK)
     extent = 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
-    sizes = torch.tensor(x.shape), torch.tensor(x.stride()), group, workers
     flat, number = x.as_strided((extent,), (1,)), METRICS.index(metric)
     absolute: Any = True if metric == "manhattan" else None
-    call(_maps, flat, *sizes, number, absolute, unit, within_rows, within_blocks)
+    shape: Any = tuple(x.shape)
+    of_rows = within_rows.new_empty(len(x), x.shape[1] * len(within_rows))
+    of_columns = within_blocks.new_empty(len(x), x.shape[2] * len(within_blocks))
+    call(
+        _maps, workers, flat, shape, x.stride(), group, workers, number, absolute, unit, of_rows,
+        of_columns,
+    )  # fmt: skip
+    weight = 0.5 if metric == "cosine" else 1.0
+    for total, found in ((within_rows, of_rows), (within_blocks, of_columns)):
+        if len(total):
+            total += found.cumsum(1)[:, -1] * weight

@@ -11,19 +11,12 @@ give exactly 0. A block of units belongs to one thread: the number of threads ch
 
 from __future__ import annotations
 
-import numba
 import numpy as np
-import torch
-from numba import prange
 from torch import Tensor
 
-from tmeasures.kernels.compile import call, inner, parallel
+from tmeasures.kernels.compile import Kernel, call, inner, unpack
+from tmeasures.kernels.numba_blocks import BLOCK, block, blocks, join, place
 from tmeasures.kernels.numba_vectors import WIDTH, fetch, larger, load, splat, store
-
-# 16 columns of state of a block, and the sums of two rows, are 70 KB of the L2 cache, and each row
-# of a tile is read in runs of 1 KB. 128 and 512 take 1.1 and 1.2 times as long.
-BLOCK = 256
-LEAST = 64
 
 # The rows of a block's scratch: sum and squares about the row's first value, for x (E, EE) and for
 # the differences from the shift (G, GG); and those first values. A second row's follow.
@@ -32,11 +25,6 @@ E, EE, G, GG, FIRST, FIRST_D, NEXT = (k * BLOCK for k in range(7))
 SQUARES, ROWS, PAIRED = E, EE, G
 # Values of a line of the cache, which are asked for at once.
 LINE = 16
-
-
-@inner()
-def _larger(a, b):
-    return a if a > b else b
 
 
 @inner()
@@ -157,29 +145,12 @@ def _add_squares(acc, at, t, closes, totals, width):
 
 
 @inner()
-def _join(first, total, within, f, e, ee, seen, t):
-    """Join t values (the first, sum and squares about it) to a row's ``seen`` earlier ones."""
-    of_t = 1.0 / t
-    if seen == 0:
-        for u in range(first.size):
-            first[u], total[u] = f[u], e[u]
-            within[u] = ee[u] - e[u] * e[u] * of_t
-        return
-    of_seen, weight = 1.0 / seen, seen * t / (seen + t)
-    for u in range(first.size):
-        step = f[u] - first[u]
-        gap = step + e[u] * of_t - total[u] * of_seen
-        total[u] += step * t + e[u]
-        within[u] += ee[u] - e[u] * e[u] * of_t + gap * gap * weight
-
-
-@inner()
 def _keep_row(acc, at, t, totals, row, a, z, seen, last):
     """Join the sums of a row to those of earlier tiles, of x and of the differences."""
     for k, first, e, ee, to in ((0, FIRST, E, EE, ROWS), (3, FIRST_D, G, GG, PAIRED)):
         of_row, within = acc[at:], row[k + 2, a:z]
         of_e, of_ee = of_row[e:], of_row[ee:]
-        _join(row[k, a:z], row[k + 1, a:z], within, of_row[first:], of_e, of_ee, seen, t)
+        join(row[k, a:z], row[k + 1, a:z], within, of_row[first:], of_e, of_ee, seen, t)
         if last:
             for u in range(z - a):
                 totals[to + u] += within[u]
@@ -191,189 +162,35 @@ def _aside(x, t):
     return np.zeros(2 * t * WIDTH, x.dtype), np.zeros(t * WIDTH, x.dtype), np.zeros(t * WIDTH)
 
 
-@parallel()
-def _fused(x, shift, sums, squares, paired, rows, largest, open_rows, seen, m, size):
-    outer, s, t, width = x.shape
-    blocks, units = (width + size - 1) // size, shift.shape[1]
+@Kernel
+def _fused(b, given):
+    x, shift, sums, squares, paired, rows, largest, open_rows, seen, m, size = unpack(given)
+    _, s, t, width = x.shape
+    units = shift.shape[1]
     of_x, of_k, of_c = x.reshape(-1), shift.reshape(-1), sums.reshape(-1)
-    for b in prange(outer * blocks):
-        o, lo = b // blocks, b % blocks * size
-        hi = min(lo + size, width)
-        a, z = o * width + lo, o * width + hi
-        acc, totals, big = np.empty(2 * NEXT), np.zeros(3 * BLOCK), np.zeros(BLOCK)
-        whole = (hi - lo) // WIDTH * WIDTH
-        aside = _aside(x, t if whole < hi - lo else 0)
-        for first in range(0, s, 2):
-            row = ((o * s + first) * t) * width + lo
-            other = row + t * width if first + 1 < s else row
-            _fold_rows(of_x, row, other, width, of_k, of_c, a, units, t, 0, whole, acc, big)
-            if whole < hi - lo:
-                _fold_last(
-                    of_x, row + whole, other + whole, width, of_k, of_c, a + whole, units, t, whole,
-                    hi - lo - whole, aside, acc, big,
-                )  # fmt: skip
-            for i in range(first, min(first + 2, s)):
-                at = (i - first) * NEXT
-                _add_squares(acc, at, t, t == m, totals, hi - lo)
-                if t < m:
-                    _keep_row(acc, at, t, totals, open_rows[i], a, z, seen, seen + t == m)
-        for u in range(hi - lo):
-            squares[a + u] += totals[SQUARES + u]
-            rows[a + u] += totals[ROWS + u]
-            paired[a + u] += totals[PAIRED + u]
-            largest[a + u] = max(largest[a + u], big[u])
-
-
-@parallel()
-def _between(shift, sums, n, out):
-    m, units = sums.shape
-    for b in prange((units + BLOCK - 1) // BLOCK):
-        lo, hi = b * BLOCK, min((b + 1) * BLOCK, units)
-        first_k, first_c = shift[0, lo:hi], sums[0, lo:hi]
-        columns, error, between = out[0, lo:hi], out[1, lo:hi], out[2, lo:hi]
-        of_c, of_k, of_n = np.zeros(BLOCK), np.zeros(BLOCK), 1.0 / n
-        columns[:] = error[:] = between[:] = 0.0
-        for j in range(m):
-            k, c = shift[j, lo:hi], sums[j, lo:hi]
-            for u in range(hi - lo):
-                of_c[u] += c[u] - first_c[u]
-                of_k[u] += np.float64(k[u]) - np.float64(first_k[u])
-                columns[u] += c[u] * c[u] * of_n
-        for u in range(hi - lo):
-            of_c[u] /= m
-            of_k[u] = of_k[u] / m + of_c[u] / n
-        for j in range(m):
-            k, c = shift[j, lo:hi], sums[j, lo:hi]
-            for u in range(hi - lo):
-                gap = c[u] - first_c[u]
-                mean = np.float64(k[u]) - np.float64(first_k[u]) + gap * of_n - of_k[u]
-                gap -= of_c[u]
-                error[u] += gap * gap * of_n
-                between[u] += n * mean * mean
-
-
-@inner()
-def _four_of_row(x0, x1, x2, x3, big, row):
-    for u in range(x0.size):
-        a = _larger(_larger(abs(x0[u]), abs(x1[u])), _larger(abs(x2[u]), abs(x3[u])))
-        big[u] = _larger(a, big[u])
-        r = row[0, u]
-        e0, e1 = np.float64(x0[u]) - r, np.float64(x1[u]) - r
-        e2, e3 = np.float64(x2[u]) - r, np.float64(x3[u]) - r
-        row[1, u] += (e0 + e1) + (e2 + e3)
-        row[2, u] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
-
-
-@inner()
-def _sum_row(x, o, i, lo, hi, big, row):
-    """Sum row i of a tile about its first value."""
-    t = x.shape[2]
-    first = x[o, i, 0, lo:hi]
+    o, lo, hi, a, z = place(b, width, size)
+    acc, totals, big = np.empty(2 * NEXT), np.zeros(3 * BLOCK), np.zeros(BLOCK)
+    whole = (hi - lo) // WIDTH * WIDTH
+    aside = _aside(x, t if whole < hi - lo else 0)
+    for first in range(0, s, 2):
+        row = ((o * s + first) * t) * width + lo
+        other = row + t * width if first + 1 < s else row
+        _fold_rows(of_x, row, other, width, of_k, of_c, a, units, t, 0, whole, acc, big)
+        if whole < hi - lo:
+            _fold_last(
+                of_x, row + whole, other + whole, width, of_k, of_c, a + whole, units, t, whole,
+                hi - lo - whole, aside, acc, big,
+            )  # fmt: skip
+        for i in range(first, min(first + 2, s)):
+            at = (i - first) * NEXT
+            _add_squares(acc, at, t, t == m, totals, hi - lo)
+            if t < m:
+                _keep_row(acc, at, t, totals, open_rows[i], a, z, seen, seen + t == m)
     for u in range(hi - lo):
-        row[0, u], row[1, u], row[2, u] = np.float64(first[u]), 0.0, 0.0
-    for j in range(0, t, 4):
-        # The first value stands in where there is no other: it differs from itself by 0.
-        j1, j2, j3 = j + 1 if j + 1 < t else 0, j + 2 if j + 2 < t else 0, j + 3 if j + 3 < t else 0
-        x0, x1, x2, x3 = (
-            x[o, i, j, lo:hi],
-            x[o, i, j1, lo:hi],
-            x[o, i, j2, lo:hi],
-            x[o, i, j3, lo:hi],
-        )
-        _four_of_row(x0, x1, x2, x3, big, row)
-
-
-@parallel()
-def _rows(x, rows, means, largest, deviations, variances, open_rows, seen, m, closed, size):
-    outer, s, t, width = x.shape
-    blocks = (width + size - 1) // size
-    for b in prange(outer * blocks):
-        o, lo = b // blocks, b % blocks * size
-        hi = min(lo + size, width)
-        a, z = o * width + lo, o * width + hi
-        row, big = np.empty((3, BLOCK)), largest[a:z]
-        for i in range(s):
-            _sum_row(x, o, i, lo, hi, big, row)
-            if t == m:
-                for u in range(hi - lo):
-                    row[2, u] -= row[1, u] * row[1, u] / t
-            else:
-                kept = open_rows[i]
-                first, total, within = kept[0, a:z], kept[1, a:z], kept[2, a:z]
-                _join(first, total, within, row[0], row[1], row[2], seen, t)
-                if seen + t == m:
-                    for u in range(hi - lo):
-                        row[0, u], row[1, u], row[2, u] = first[u], total[u], within[u]
-            if seen + t == m:
-                _close_mean(row, m, closed + i, a, rows, means, deviations, hi - lo)
-                if variances.size:
-                    _close_variance(row, m, closed + i, a, variances, hi - lo)
-
-
-@inner()
-def _close_mean(row, m, i, a, rows, means, deviations, width):
-    for u in range(width):
-        rows[a + u] += row[2, u]
-        if deviations.size:
-            deviations[a + u] += np.sqrt(row[2, u] / (m - 1))
-        rest = row[1, u] / m
-        if i == 0:
-            means[0, a + u] = row[0, u]
-            means[1, a + u] = rest
-        gap = (row[0, u] - means[0, a + u]) + (rest - means[1, a + u])
-        means[2, a + u] += gap
-        means[3, a + u] += gap * gap
-
-
-@inner()
-def _close_variance(row, m, i, a, variances, width):
-    for u in range(width):
-        variance = row[2, u] / (m - 1)
-        if i == 0:
-            variances[0, a + u] = variance
-        gap = variance - variances[0, a + u]
-        variances[1, a + u] += gap
-        variances[2, a + u] += gap * gap
-
-
-@inner()
-def _four_of_column(x0, x1, x2, x3, k, c, q, big):
-    for u in range(x0.size):
-        a = _larger(_larger(abs(x0[u]), abs(x1[u])), _larger(abs(x2[u]), abs(x3[u])))
-        big[u] = _larger(a, big[u])
-        r = np.float64(k[u])
-        d0, d1 = np.float64(x0[u]) - r, np.float64(x1[u]) - r
-        d2, d3 = np.float64(x2[u]) - r, np.float64(x3[u]) - r
-        c[u] += (d0 + d1) + (d2 + d3)
-        q[u] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-
-
-@parallel()
-def _columns(x, shift, sums, squares, largest, size):
-    outer, s, t, width = x.shape
-    blocks = (width + size - 1) // size
-    for b in prange(outer * blocks):
-        o, lo = b // blocks, b % blocks * size
-        hi = min(lo + size, width)
-        a, z = o * width + lo, o * width + hi
-        big = largest[a:z]
-        for j in range(t):
-            k, c, q = shift[j, a:z], sums[j, a:z], squares[j, a:z]
-            for i in range(0, s, 4):
-                # The shift stands in where there is no row: it differs from itself by 0.
-                x1 = x[o, i + 1, j, lo:hi] if i + 1 < s else k
-                x2 = x[o, i + 2, j, lo:hi] if i + 2 < s else k
-                x3 = x[o, i + 3, j, lo:hi] if i + 3 < s else k
-                _four_of_column(x[o, i, j, lo:hi], x1, x2, x3, k, c, q, big)
-
-
-def _block(x: Tensor) -> int:
-    """Units of a block, so that all threads have as many blocks.
-
-    Of 3136 units in blocks of 256, one of two threads would have 1792.
-    """
-    shares = torch.get_num_threads() * -(-x.shape[-1] // (BLOCK * torch.get_num_threads()))
-    return max(LEAST, 8 * -(-x.shape[-1] // (8 * shares)))
+        squares[a + u] += totals[SQUARES + u]
+        rows[a + u] += totals[ROWS + u]
+        paired[a + u] += totals[PAIRED + u]
+        largest[a + u] = max(largest[a + u], big[u])
 
 
 def fused(
@@ -389,42 +206,8 @@ def fused(
     m: int,
 ) -> None:
     """See `tmeasures.kernels.Backend.fused`."""
-    call(_fused, x, shift, sums, squares, paired, rows, largest, open_rows, seen, m, _block(x))
-
-
-def between(shift: Tensor, sums: Tensor, n: int, out: Tensor) -> None:
-    """See `tmeasures.kernels.Backend.between`."""
-    call(_between, shift, sums, n, out)
-
-
-def rows(
-    x: Tensor,
-    rows: Tensor,
-    means: Tensor,
-    largest: Tensor,
-    deviations: Tensor,
-    variances: Tensor,
-    open_rows: Tensor,
-    seen: int,
-    m: int,
-    closed: int,
-) -> None:
-    """See `tmeasures.kernels.Backend.rows`."""
+    size = block(x)
     call(
-        _rows, x, rows, means, largest, deviations, variances, open_rows, seen, m, closed, _block(x)
-    )
-
-
-def columns(x: Tensor, shift: Tensor, sums: Tensor, squares: Tensor, largest: Tensor) -> None:
-    """See `tmeasures.kernels.Backend.columns`."""
-    call(_columns, x, shift, sums, squares, largest, _block(x))
-
-
-def threading_layer() -> str:
-    """What the kernels' threads run on: ``"omp"``, 2.3 times as fast as ``"workqueue"``.
-
-    Numba decides when it first runs something in parallel, so a tile of one activation is folded.
-    """
-    one = torch.zeros(1, 1)
-    columns(one.view(1, 1, 1, 1), one, one.double(), one.double(), one[0])
-    return str(numba.threading_layer())
+        _fused, blocks(x, size), x, shift, sums, squares, paired, rows, largest, open_rows, seen, m,
+        size,
+    )  # fmt: skip

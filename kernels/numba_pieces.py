@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import sqrt
 
 from tmeasures.kernels import ROUNDING
-from tmeasures.kernels.compile import inner
+from tmeasures.kernels.compile import inner, serial
 from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE
 from tmeasures.kernels.numba_vectors import WIDTH, choose, load, splat, store
 
@@ -162,7 +162,7 @@ def finish_alike(sums, squares, norms, a, b, same, unit, kept, to):
     sums[:at] = 0
 
 
-@inner()
+@serial()
 def merge(places, parts, squares):
     """Add up the squares of the parts of a tile."""
     for k in range(len(places)):
