@@ -25,11 +25,11 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 from torch import Tensor
 
 _ARITHMETIC: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
-_FLAGS = _ARITHMETIC | {"nogil": True}
+_FLAGS = _ARITHMETIC | {"nogil": True, "no_cfunc_wrapper": True}
 
 # Numba looks only at the file of the function that Python calls, not at those it calls in turn.
 _SOURCES = hashlib.sha256(
@@ -44,13 +44,14 @@ _told = False
 
 # For what a kernel calls: compiled with it. As kernels, each with a wrapper for Python and files of
 # its own, they took a tenth longer.
-inner = partial(register_jitable, **_FLAGS)
+inner = partial(njit, no_cpython_wrapper=True, **_FLAGS)
 
 
 # Mypy would count the typing context among the arguments of calls.
 _instructions: Any = intrinsic
 
 _NUMBER = ir.IntType(64)
+_RUNNER = ir.FunctionType(ir.VoidType(), [_NUMBER, _NUMBER])
 
 
 def serial(parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
@@ -63,10 +64,10 @@ def serial(parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
 
 
 class Kernel:
-    """A task: a function of its number and, by `unpack`, of what `call` was given.
+    """A task: a function of its number and of what `call` was given, arrays that do not overlap.
 
     Numba compiles the body of a parallel loop five times over, in the wrappers that it puts around
-    it. A task is compiled once, for C, and one loop runs those of all kernels by their address.
+    it. A task is compiled for C, and one loop runs those of all kernels by their address.
     """
 
     def __init__(self, function: Callable[..., None]):
@@ -85,10 +86,17 @@ class Kernel:
         return self._known[kind]
 
     def _compile(self, given: Any) -> Any:
-        takes = types.int64, types.CPointer(given)
-        task = CFunc(self._function, (takes, types.void), {}, _ARITHMETIC)
+        task = CFunc(self._function, ((types.int64, *given), types.void), {}, _ARITHMETIC)
+        before = task._compiler._customize_flags
+        task._compiler._customize_flags = lambda flags: _apart(before(flags))
         _keep(task, self._function).compile()
         return task
+
+
+def _apart(flags: Any) -> Any:
+    """Say that arrays do not overlap, as numba does of parallel loops; there is no option."""
+    flags.noalias = True
+    return flags
 
 
 def _kind(given: Any) -> Any:
@@ -136,46 +144,70 @@ def _tell(error: Exception) -> None:
     _told = True
 
 
-@_instructions
-def unpack(typing, given):
-    """What `call` was given, in a task."""
-
-    def generate(context, builder, sig, args):
-        place = context.get_value_type(given.dtype).as_pointer()
-        found = builder.load(builder.bitcast(args[0], place))
-        context.nrt.incref(builder, given.dtype, found)
-        return found
-
-    return given.dtype(given), generate
-
-
-@_instructions
-def _address(typing, given):
-    def generate(context, builder, sig, args):
-        return builder.ptrtoint(cgutils.alloca_once_value(builder, args[0]), _NUMBER)
-
-    return types.int64(given), generate
+def _borrow(context, builder, kind, found):
+    """Take arrays from numba's counting: threads would wait for each other's counts."""
+    if isinstance(kind, types.BaseTuple):
+        for i, of in enumerate(kind):
+            part = _borrow(context, builder, of, builder.extract_value(found, i))
+            found = builder.insert_value(found, part, i)
+    elif isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, found)
+        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        found = array._getvalue()
+    return found
 
 
 @_instructions
-def _run(typing, task, number, given):
+def _address(typing, state):
+    """Where a copy of an address of a task and of what it takes is, while its function runs."""
+
     def generate(context, builder, sig, args):
-        of = ir.FunctionType(ir.VoidType(), [_NUMBER, _NUMBER])
-        builder.call(builder.inttoptr(args[0], of.as_pointer()), args[1:])
+        found = _borrow(context, builder, state, args[0])
+        return builder.ptrtoint(cgutils.alloca_once_value(builder, found), _NUMBER)
+
+    return types.int64(state), generate
+
+
+@_instructions
+def _runner(typing, state):
+    """The address of a function of a number, which runs a task, and of such a copy."""
+
+    def generate(context, builder, sig, args):
+        takes = [_NUMBER, *map(context.get_value_type, state[1])]
+        task = ir.FunctionType(context.get_value_type(types.void), takes).as_pointer()
+        runner = ir.Function(builder.module, _RUNNER, builder.module.get_unique_name("runner"))
+        runner.linkage = "internal"
+        inside = ir.IRBuilder(runner.append_basic_block())
+        number, place = runner.args
+        place = inside.inttoptr(place, context.get_value_type(state).as_pointer())
+        address, given = (inside.extract_value(inside.load(place), i) for i in range(2))
+        parts = (inside.extract_value(given, i) for i in range(len(state[1])))
+        inside.call(inside.inttoptr(address, task), [number, *parts])
+        inside.ret_void()
+        return builder.ptrtoint(runner, _NUMBER)
+
+    return types.int64(state), generate
+
+
+@_instructions
+def _run(typing, runner, number, place):
+    def generate(context, builder, sig, args):
+        builder.call(builder.inttoptr(args[0], _RUNNER.as_pointer()), args[1:])
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), generate
 
 
 @serial(parallel=True)
-def _run_all(task, tasks, given):
+def _run_all(runner, tasks, place):
     for number in prange(tasks):
-        _run(task, number, given)
+        _run(runner, number, place)
 
 
 @serial()
 def _launch(task, tasks, given):
-    _run_all(task, tasks, _address(given))
+    state = task, given
+    _run_all(_runner(state), tasks, _address(state))
 
 
 def call(kernel: Kernel, tasks: int, x: Tensor, *rest: Tensor | int) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tmeasures.kernels.compile import Kernel, call, inner, unpack
+from tmeasures.kernels.compile import Kernel, call, inner
 from tmeasures.kernels.numba_blocks import blocks, place
 
 # 32 rows of float32 take 32 KB of scratch, and each row of a tile is read in runs of 1 KB. 128 and
@@ -170,8 +170,7 @@ def _add(total, to):
 
 
 @Kernel
-def _distances(b, given):
-    x, block, of_row, of_block, of_last, within_rows, within_blocks = unpack(given)
+def _distances(b, x, block, of_row, of_block, of_last, within_rows, within_blocks):
     _, s, t, width = x.shape
     o, lo, hi, a, z = place(b, width, UNITS)
     groups = (max(t, min(s, block)) + GROUP - 1) // GROUP

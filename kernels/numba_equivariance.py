@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from tmeasures.kernels.compile import Kernel, call, inner, unpack
+from tmeasures.kernels.compile import Kernel, call, inner
 from tmeasures.kernels.numba_gather import bring, find_lanes, move, pack, up
 from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE, _add_piece
 from tmeasures.kernels.numba_pieces import (
@@ -89,12 +89,11 @@ def _bring_maps(x, starts, used, beside, strides, first, maps, size, to):
 
 
 @Kernel
-def _returned(w, given):
+def _returned(
+    w, x, strides, table, other, order, bounds, sizes, flags, kept, open_rows, seen, tasks, places,
+    parts, workers, found,
+):  # fmt: skip
     """Fold some shares of the work: the squares of each part, the distances of each lane."""
-    (
-        x, strides, table, other, order, bounds, sizes, flags, kept, open_rows, seen, tasks, places,
-        parts, workers, found,
-    ) = unpack(given)  # fmt: skip
     (first, p, second, q, channels, taps), (same, fold, pairs, last, unit, layer) = sizes, flags
     size, scratch = order.size, _scratch(p, q)
     alike = bounds.size == 2 and not layer
@@ -134,11 +133,10 @@ def _returned(w, given):
 
 
 @Kernel
-def _carried(w, given):
+def _carried(
+    w, x, strides, reference, of_samples, table, mask, sizes, tasks, places, workers, found
+):  # fmt: skip
     """Find the norms of the gaps and of the moved maps, each lane's summed over its maps."""
-    x, strides, reference, of_samples, table, mask, sizes, tasks, places, workers, found = unpack(
-        given
-    )
     t, size, taps = sizes
     sides = up(t, SIDE) // SIDE
     starts, brought = np.zeros(LANES, np.int64), np.empty(size * LANES, reference.dtype)
@@ -172,8 +170,8 @@ def _carried(w, given):
 
 
 @Kernel
-def _moved(k, given):
-    x, strides, (channels, columns), index, weight, first, out = unpack(given)
+def _moved(k, x, strides, sizes, index, weight, first, out):
+    channels, columns = sizes
     t, taps, size = index.shape
     c, i = k % channels, k // channels
     for j in range(t):

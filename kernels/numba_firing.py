@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from tmeasures.kernels.compile import Kernel, call, inner, unpack
+from tmeasures.kernels.compile import Kernel, call, inner
 from tmeasures.kernels.numba_blocks import blocks, place
 
 # A block's counts and limits stay in the L1 cache beside four rows of a tile, and each row is read
@@ -51,22 +51,22 @@ def _keep(x, sign, heap, smallest):
 @inner()
 def _copy(x, to):
     # One array assigned to another takes two seconds to compile, for its message of errors.
-    for k in range(x.shape[0]):
-        for u in range(x.shape[1]):
-            to[k, u] = x[k, u]
+    for u in range(x.size):
+        to[u] = x[u]
 
 
 @Kernel
-def _keep_largest(b, given):
-    x, sign, kept, smallest = unpack(given)
+def _keep_largest(b, x, sign, kept, smallest):
     _, s, t, width = x.shape
     o, lo, hi, a, z = place(b, width, HEAPS)
     heap = np.empty((kept.shape[0], hi - lo), x.dtype)
-    _copy(kept[:, a:z], heap)
+    for k in range(kept.shape[0]):
+        _copy(kept[k, a:z], heap[k])
     for i in range(s):
         for j in range(t):
             _keep(x[o, i, j, lo:hi], x.dtype.type(sign), heap, smallest[a:z])
-    _copy(heap, kept[:, a:z])
+    for k in range(kept.shape[0]):
+        _copy(heap[k], kept[k, a:z])
 
 
 @inner()
@@ -124,8 +124,7 @@ def _not_finite(x, bad):
 
 
 @Kernel
-def _firing(b, given):
-    x, reference, at, same, sign, limits, totals, open_counts, open_fires, seen, m = unpack(given)
+def _firing(b, x, reference, at, same, sign, limits, totals, open_counts, open_fires, seen, m):
     _, s, t, width = x.shape
     signs = limits.shape[0]
     o, lo, hi, a, z = place(b, width, BLOCK)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tmeasures.kernels.compile import Kernel, call, inner, unpack
+from tmeasures.kernels.compile import Kernel, call, inner
 from tmeasures.kernels.numba_distances import distances
 from tmeasures.kernels.numba_vectors import WIDTH, load, store
 
@@ -218,8 +218,7 @@ def _chunks(lanes):
 
 
 @Kernel
-def _maps(w, given):
-    x, shape, strides, group, workers, metric, absolute, unit, of_rows, of_columns = unpack(given)
+def _maps(w, x, shape, strides, group, workers, metric, absolute, unit, of_rows, of_columns):
     channels, s, t, size = shape
     by_channel, by_row, by_column, by_value = strides
     row_chunks = _chunks(group * of_rows.shape[1])

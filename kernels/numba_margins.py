@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from tmeasures.kernels.compile import Kernel, call, inner, unpack
+from tmeasures.kernels.compile import Kernel, call, inner
 from tmeasures.kernels.numba_blocks import BLOCK, block, blocks, join, place
 
 
@@ -18,8 +18,7 @@ def _larger(a, b):
 
 
 @Kernel
-def _between(b, given):
-    shift, sums, n, out = unpack(given)
+def _between(b, shift, sums, n, out):
     m, units = sums.shape
     lo, hi = b * BLOCK, min((b + 1) * BLOCK, units)
     first_k, first_c = shift[0, lo:hi], sums[0, lo:hi]
@@ -77,8 +76,7 @@ def _sum_row(x, o, i, lo, hi, big, row):
 
 
 @Kernel
-def _rows(b, given):
-    x, rows, means, largest, deviations, variances, open_rows, seen, m, closed, size = unpack(given)
+def _rows(b, x, rows, means, largest, deviations, variances, open_rows, seen, m, closed, size):
     _, s, t, width = x.shape
     o, lo, hi, a, z = place(b, width, size)
     row, big = np.empty((3, BLOCK)), largest[a:z]
@@ -139,8 +137,7 @@ def _four_of_column(x0, x1, x2, x3, k, c, q, big):
 
 
 @Kernel
-def _columns(b, given):
-    x, shift, sums, squares, largest, size = unpack(given)
+def _columns(b, x, shift, sums, squares, largest, size):
     _, s, t, width = x.shape
     o, lo, hi, a, z = place(b, width, size)
     big = largest[a:z]

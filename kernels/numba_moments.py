@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from tmeasures.kernels.compile import Kernel, call, inner, unpack
+from tmeasures.kernels.compile import Kernel, call, inner
 from tmeasures.kernels.numba_blocks import BLOCK, block, blocks, join, place
 from tmeasures.kernels.numba_vectors import WIDTH, fetch, larger, load, splat, store
 
@@ -163,8 +163,7 @@ def _aside(x, t):
 
 
 @Kernel
-def _fused(b, given):
-    x, shift, sums, squares, paired, rows, largest, open_rows, seen, m, size = unpack(given)
+def _fused(b, x, shift, sums, squares, paired, rows, largest, open_rows, seen, m, size):
     _, s, t, width = x.shape
     units = shift.shape[1]
     of_x, of_k, of_c = x.reshape(-1), shift.reshape(-1), sums.reshape(-1)
