@@ -13,7 +13,7 @@ import torch
 from system import PROC, seconds_of
 
 import tmeasures as tm
-from tmeasures.kernels.compile import threading_layer
+from tmeasures.kernels.tasks import threading_layer
 
 # Far over any cache: a copy reads and writes memory.
 _COPIED = 2**28

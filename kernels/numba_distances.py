@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tmeasures.kernels.compile import Kernel, call, inner
+from tmeasures.kernels.compile import inner
 from tmeasures.kernels.numba_blocks import blocks, place
+from tmeasures.kernels.tasks import DONE, Kernel, call
 
 # 32 rows of float32 take 32 KB of scratch, and each row of a tile is read in runs of 1 KB. 128 and
 # 512 are within 15 %.
@@ -184,6 +185,7 @@ def _distances(b, x, block, of_row, of_block, of_last, within_rows, within_block
             network = of_block if rows.shape[0] == block else of_last
             _add_columns(rows, lo, hi, v, network, total)
             _add(total, within_blocks[g, a:z])
+    return DONE
 
 
 def distances(x: Tensor, block: int, within_rows: Tensor, within_blocks: Tensor) -> None:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from tmeasures.kernels.compile import Kernel, call, inner
-from tmeasures.kernels.numba_gather import bring, find_lanes, move, pack, up
+from tmeasures.kernels.compile import inner
+from tmeasures.kernels.numba_gather import U, bring, find_lanes, move, pack, up
 from tmeasures.kernels.numba_maps import _BLOCK, _ROW, LANES, PIECE, SIDE, _add_piece
 from tmeasures.kernels.numba_pieces import (
     PAIR,
@@ -31,6 +31,7 @@ from tmeasures.kernels.numba_pieces import (
     join,
     merge,
 )
+from tmeasures.kernels.tasks import DONE, Kernel, call
 
 # Maps whose pairs are added up at once, and bytes of them that a thread brings side by side, twice
 # where these are pairs of two blocks. With a quarter, 16 maps of 112x112 take four times as long.
@@ -130,6 +131,7 @@ def _returned(
                 for u in range(0, 0 if layer else used, wide):
                     for c in range(wide):
                         found[channel + c, row + u // wide] = to[u + c]
+    return DONE
 
 
 @Kernel
@@ -167,21 +169,28 @@ def _carried(
                 for j in range(u, t * LANES, LANES):
                     found[0, c, i] += np.sqrt(gaps[j])
                     found[1, c, i] += np.sqrt(norms[j])
+    return DONE
 
 
 @Kernel
 def _moved(k, x, strides, sizes, index, weight, first, out):
     channels, columns = sizes
     t, taps, size = index.shape
-    c, i = k % channels, k // channels
+    c, i, step, total = k % channels, k // channels, strides[3], np.empty(size)
     for j in range(t):
-        at = c * strides[0] + i * strides[1] + min(j, columns - 1) * strides[2]
+        at, moved = (
+            c * strides[0] + i * strides[1] + min(j, columns - 1) * strides[2],
+            out[i, first + j, c],
+        )
+        total[:] = 0
+        for tap in range(taps):
+            places, weights = index[j, tap], weight[j, tap]
+            for u in range(size):
+                if weights[u] != 0:
+                    total[u] += weights[u] * x[U(at + places[u] * step)]
         for u in range(size):
-            total = 0.0
-            for tap in range(taps):
-                if weight[j, tap, u] != 0:
-                    total += weight[j, tap, u] * x[at + index[j, tap, u] * strides[3]]
-            out[i, first + j, c, u] = total
+            moved[u] = total[u]
+    return DONE
 
 
 def _patterns(valid: Tensor) -> tuple[Tensor, Tensor]:

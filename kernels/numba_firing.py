@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from tmeasures.kernels.compile import Kernel, call, inner
+from tmeasures.kernels.compile import inner
 from tmeasures.kernels.numba_blocks import blocks, place
+from tmeasures.kernels.tasks import DONE, Kernel, call
 
 # A block's counts and limits stay in the L1 cache beside four rows of a tile, and each row is read
 # in runs of a page.
@@ -67,6 +68,7 @@ def _keep_largest(b, x, sign, kept, smallest):
             _keep(x[o, i, j, lo:hi], x.dtype.type(sign), heap, smallest[a:z])
     for k in range(kept.shape[0]):
         _copy(heap[k], kept[k, a:z])
+    return DONE
 
 
 @inner()
@@ -150,6 +152,7 @@ def _firing(b, x, reference, at, same, sign, limits, totals, open_counts, open_f
             totals[k, ALL, a + u] += found[k, ALL, u]
             totals[k, SAMPLES, a + u] += found[k, SAMPLES, u] + bad[u]
             totals[k, JOINT, a + u] += found[k, JOINT, u]
+    return DONE
 
 
 def keep_largest(x: Tensor, sign: int, kept: Tensor, smallest: Tensor) -> None:

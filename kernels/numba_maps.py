@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tmeasures.kernels.compile import Kernel, call, inner
+from tmeasures.kernels.compile import inner
 from tmeasures.kernels.numba_distances import distances
 from tmeasures.kernels.numba_vectors import WIDTH, load, store
+from tmeasures.kernels.tasks import DONE, Kernel, call
 
 # Channels side by side in memory fill a line of the cache as float32.
 LANES = 16
@@ -238,6 +239,7 @@ def _maps(w, x, shape, strides, group, workers, metric, absolute, unit, of_rows,
             steps, found = (by_channel, by_column, by_row, by_value), of_columns
         if lane < some * sizes[1]:
             _fold(x, first, lane, sizes, steps, metric, absolute, unit, scratch, found)
+    return DONE
 
 
 def maps(

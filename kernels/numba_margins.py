@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from tmeasures.kernels.compile import Kernel, call, inner
+from tmeasures.kernels.compile import inner
 from tmeasures.kernels.numba_blocks import BLOCK, block, blocks, join, place
+from tmeasures.kernels.tasks import DONE, Kernel, call
 
 
 @inner()
@@ -42,6 +43,7 @@ def _between(b, shift, sums, n, out):
             gap -= of_c[u]
             error[u] += gap * gap * of_n
             between[u] += n * mean * mean
+    return DONE
 
 
 @inner()
@@ -96,6 +98,7 @@ def _rows(b, x, rows, means, largest, deviations, variances, open_rows, seen, m,
             _close_mean(row, m, closed + i, a, rows, means, deviations, hi - lo)
             if variances.size:
                 _close_variance(row, m, closed + i, a, variances, hi - lo)
+    return DONE
 
 
 @inner()
@@ -149,6 +152,7 @@ def _columns(b, x, shift, sums, squares, largest, size):
             x2 = x[o, i + 2, j, lo:hi] if i + 2 < s else k
             x3 = x[o, i + 3, j, lo:hi] if i + 3 < s else k
             _four_of_column(x[o, i, j, lo:hi], x1, x2, x3, k, c, q, big)
+    return DONE
 
 
 def between(shift: Tensor, sums: Tensor, n: int, out: Tensor) -> None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from tmeasures.kernels.compile import Kernel, call, inner
+from tmeasures.kernels.compile import inner
 from tmeasures.kernels.numba_blocks import BLOCK, block, blocks, join, place
 from tmeasures.kernels.numba_vectors import WIDTH, fetch, larger, load, splat, store
+from tmeasures.kernels.tasks import DONE, Kernel, call
 
 # The rows of a block's scratch: sum and squares about the row's first value, for x (E, EE) and for
 # the differences from the shift (G, GG); and those first values. A second row's follow.
@@ -190,6 +191,7 @@ def _fused(b, x, shift, sums, squares, paired, rows, largest, open_rows, seen, m
         rows[a + u] += totals[ROWS + u]
         paired[a + u] += totals[PAIRED + u]
         largest[a + u] = max(largest[a + u], big[u])
+    return DONE
 
 
 def fused(

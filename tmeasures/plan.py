@@ -259,6 +259,6 @@ def _frozen(value: Any) -> Any:
 
 
 def _threads() -> str:
-    from tmeasures.kernels.compile import threading_layer
+    from tmeasures.kernels.tasks import threading_layer
 
     return f", {torch.get_num_threads()} threads, kernels on {threading_layer()}"
