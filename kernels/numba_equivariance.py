@@ -298,10 +298,10 @@ def returned(
                 table = _table(index[a], weight[a], valid[a], order, bounds, size)
                 other = _table(index[b], weight[b], valid[b], order, bounds, size)
             fold = squares.numel() > 0 and same
-            parts: Any = np.zeros((len(places), size * LANES if fold and closing else 0))
+            parts = np.zeros((len(places), size * LANES if fold and closing else 0))
             found = distances.new_zeros(distances.numel(), s)
-            sizes: Any = first, p, second, q, channels, index.shape[1]
-            flags: Any = same, fold, pairs, closing, unit_norm, layer
+            sizes = first, p, second, q, channels, index.shape[1]
+            flags = same, fold, pairs, closing, unit_norm, layer
             call(
                 _returned, workers, flat, strides, table, other, order, bounds, sizes, flags, kept,
                 rows, seen, tasks, places, parts, workers, found,
@@ -316,7 +316,7 @@ def moved(x: Tensor, index: Tensor, weight: Tensor, first: int, out: Tensor) -> 
     """See `tmeasures.kernels.Backend.moved`."""
     flat, strides = _flat(x)
     channels, s, columns, _ = x.shape
-    sizes: Any = channels, columns
+    sizes = channels, columns
     call(_moved, channels * s, flat, strides, sizes, index, weight, first, out)
 
 
@@ -330,7 +330,7 @@ def carried(
     table = _read(index, weight, torch.ones_like(valid), 0)[2]
     mask = torch.nn.functional.pad(valid.T, (0, -t % SIDE)).reshape(-1)
     workers, found = min(torch.get_num_threads(), len(tasks)), totals.new_zeros(2, channels, s)
-    sizes: Any = t, size, index.shape[1]
+    sizes = t, size, index.shape[1]
     call(
         _carried, workers, flat, strides, samples, of_samples, table, mask, sizes, tasks, places,
         workers, found,

@@ -12,7 +12,6 @@ is loaded serves four of them; their sums are in registers for the values of a p
 from __future__ import annotations
 
 from math import gcd, sqrt
-from typing import Any
 
 import numpy as np
 import torch
@@ -258,8 +257,8 @@ def maps(
     workers = min(torch.get_num_threads(), 1 + x.numel() // WORK)
     extent = 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
     flat, number = x.as_strided((extent,), (1,)), METRICS.index(metric)
-    absolute: Any = True if metric == "manhattan" else None
-    shape: Any = tuple(x.shape)
+    absolute = True if metric == "manhattan" else None
+    shape = tuple(x.shape)
     of_rows = within_rows.new_empty(len(x), x.shape[1] * len(within_rows))
     of_columns = within_blocks.new_empty(len(x), x.shape[2] * len(within_blocks))
     call(

@@ -75,10 +75,10 @@ def _kind(given: Any) -> Any:
     return tuple(map(_kind, given)) if isinstance(given, tuple) else type(given)
 
 
-def _borrow(context, builder, kind, found):
+def _borrow(context: Any, builder: Any, kind: Any, found: Any) -> Any:
     """Take arrays from numba's counting: threads would wait for each other's counts."""
     if isinstance(kind, types.BaseTuple):
-        for i, of in enumerate(kind):
+        for i, of in enumerate(kind.types):
             part = _borrow(context, builder, of, builder.extract_value(found, i))
             found = builder.insert_value(found, part, i)
     elif isinstance(kind, types.Array):
@@ -141,8 +141,15 @@ def _launch(task, tasks, given):
     return _run_all(_runner(state), tasks, _address(state))
 
 
-def call(kernel: Kernel, tasks: int, x: Tensor, *rest: Tensor | int) -> None:
+def call(kernel: Kernel, tasks: int, x: Tensor, *rest: Any) -> None:
     """Run the tasks of a kernel on torch's number of threads, on one where a tile is small.
+
+    Args:
+        kernel: The kernel.
+        tasks: How many: they get the numbers from 0 on.
+        x: The tile, the first of what a task takes after its number.
+        rest: The others: tensors, numbers, None, tuples of such and of arrays. No two overlap, if a
+            task writes to one of them.
 
     Raises:
         MemoryError: A task had no room for its scratch; the state is good for nothing.

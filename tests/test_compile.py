@@ -17,6 +17,7 @@ INNER = "from small.compile import inner\n\n\n@inner()\ndef step(x):\n    return
 OUTER = """
 from small.compile import serial
 from small.steps import step
+from small.tasks import DONE, Kernel
 
 @serial()
 def once(x):
@@ -25,6 +26,11 @@ def once(x):
 @serial()
 def twice(x):
     return step(step(x))
+
+@Kernel
+def fill(number, x, to):
+    to[number] = step(x[number])
+    return DONE
 """
 
 
@@ -35,7 +41,9 @@ def small(folder, monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder / "cache"))
     package = folder / "small"
     package.mkdir()
-    shutil.copy(Path(kernels.__file__).with_name("compile.py"), package)
+    for name in ("compile.py", "tasks.py"):
+        text = Path(kernels.__file__).with_name(name).read_text()
+        (package / name).write_text(text.replace("tmeasures.kernels.", "small."))
     (package / "outer.py").write_text(OUTER)
 
     def fresh(adds=1):
@@ -62,6 +70,19 @@ def test_a_change_of_an_inner_file_is_seen(small):
     assert small(adds=1).twice(1) == 3
 
 
+def filled(outer):
+    """What a kernel makes of three numbers, and how often it was loaded."""
+    x, to = torch.arange(3.0), torch.zeros(3)
+    sys.modules["small.tasks"].call(outer.fill, 3, x, to)
+    return to.tolist(), outer.fill.of((x.numpy(), to.numpy())).cache_hits
+
+
+def test_tasks_are_loaded_until_an_inner_file_changes(small):
+    assert filled(small(adds=1)) == ([1, 2, 3], 0)
+    assert filled(small(adds=1)) == ([1, 2, 3], 1)
+    assert filled(small(adds=5)) == ([5, 6, 7], 0)
+
+
 def told(caplog):
     return [r.getMessage() for r in caplog.records if r.name == "tmeasures"]
 
@@ -76,6 +97,7 @@ def test_no_folder_to_write_to_is_no_error(small, folder, monkeypatch, caplog):
     with caplog.at_level(logging.INFO):
         outer = small()
         assert (outer.once(1), outer.twice(1)) == (2, 3)
+        assert filled(outer) == ([1, 2, 3], 0)
     (line,) = told(caplog)
     assert "no locator available" in line
 

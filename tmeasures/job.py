@@ -154,8 +154,9 @@ def prepare(
     wanted = Wanted.by(chosen, errors, stratify is not None)
     for measure in chosen:
         measure.check(errors)
-    network = Network(
+    network = network_of(
         model,
+        memory_format,
         layers=layers,
         activations=activations,
         layout=layout,
@@ -163,7 +164,6 @@ def prepare(
         device=device,
         autocast=autocast,
     )
-    forwards.check(memory_format, autocast, network.device, isinstance(model, nn.Module))
     order: MemoryFormat = "channels_last" if memory_format == "channels_last" else "preserve"
     limit = memory_limit(memory, network.device)
     feed = feed_for(network, samples, transformations, preprocess, input, labels, n_samples, seed)
@@ -274,6 +274,16 @@ def _spelled(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_spelled(each)}" for key, each in value.items())
     return value if isinstance(value, str) else getattr(value, "__qualname__", None) or repr(value)
+
+
+def network_of(
+    model: Any, memory_format: MemoryFormat | Literal["auto"], **arguments: Any
+) -> Network:
+    """A network with the arguments of `Network`, if forwards can run as these say."""
+    network = Network(model, **arguments)
+    is_module = isinstance(model, nn.Module)
+    forwards.check(memory_format, network.autocast, network.device, is_module)
+    return network
 
 
 def feed_for(

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tmeasures import engine, forwards
+from tmeasures import engine
 from tmeasures.acting import Action
 from tmeasures.capture import Layer, Network
 from tmeasures.demands import enough
@@ -21,7 +21,7 @@ from tmeasures.fields import NOT_FINITE
 from tmeasures.finishing import Outcome
 from tmeasures.forwards import Autocast, MemoryFormat
 from tmeasures.hints import near, whole
-from tmeasures.job import DEFAULT_MEASURES, feed_for, prepare, probe
+from tmeasures.job import DEFAULT_MEASURES, feed_for, network_of, prepare, probe
 from tmeasures.measures import Measure
 from tmeasures.plan import Pass, Plan
 from tmeasures.planning import tile_shape
@@ -303,8 +303,9 @@ def walk(
             "memory_format is 'auto', which takes a plan, and a walk has none; give 'preserve' or "
             "'channels_last', such as tm.explain(...).memory_format"
         )
-    network = Network(
+    network = network_of(
         model,
+        memory_format,
         layers=layers,
         activations=activations,
         layout=layout,
@@ -312,7 +313,6 @@ def walk(
         device=device,
         autocast=autocast,
     )
-    forwards.check(memory_format, autocast, network.device, isinstance(model, nn.Module))
     feed = feed_for(network, samples, transformations, preprocess, input, labels, n_samples, seed)
     probe(network, feed, memory_format=memory_format)
     m = len(feed.transformations)
@@ -352,8 +352,8 @@ def layers(model: Any, samples: Any, **arguments: Any) -> list[Layer]:
 def probed(model: Any, samples: Any, **arguments: Any) -> Network:
     """The network that `layers` lists, which also knows what is left out and why."""
     keys = ("layers", "activations", "layout", "call", "device", "autocast")
-    network = Network(model, **{k: arguments.pop(k) for k in keys if k in arguments})
-    forwards.check("preserve", network.autocast, network.device, isinstance(model, nn.Module))
+    given = {key: arguments.pop(key) for key in keys if key in arguments}
+    network = network_of(model, "preserve", **given)
     rest = {"preprocess": None, "input": None, "labels": None, "n_samples": None, "seed": 0}
     _known("layers", arguments, [*keys, *rest])
     probe(network, feed_for(network, samples, None, **{**rest, **arguments}))

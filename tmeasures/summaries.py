@@ -93,13 +93,15 @@ def status_over(status: xr.DataArray, space: Sequence[Hashable]) -> xr.DataArray
     """Dead where all is along these dims; not finite where any is; the others as the means are."""
     if not space:
         return status
-    dead = (status & DEAD) != 0
-    all_dead = dead.all(space)
-    reduced = all_dead * DEAD + ((status & NOT_FINITE) != 0).any(space) * NOT_FINITE
+    # In numpy: xarray's operations on small arrays took a fifth of a run of all measures.
+    bits, axes = status.to_numpy(), tuple(status.dims.index(dim) for dim in space)
+    dead = (bits & DEAD) != 0
+    all_dead = dead.all(axes)
+    reduced = all_dead * DEAD + ((bits & NOT_FINITE) != 0).any(axes) * NOT_FINITE
     for bit in (TV_BELOW_ROUNDING, SV_BELOW_ROUNDING):
-        below = (((status & bit) != 0) | dead).all(space) & ~all_dead
-        reduced = reduced + below * bit
-    return reduced.astype(np.uint8).assign_attrs(status.attrs)
+        reduced += ((((bits & bit) != 0) | dead).all(axes) & ~all_dead) * bit
+    first = status.isel(dict.fromkeys(space, 0), drop=True)
+    return first.copy(data=np.asarray(reduced, np.uint8))
 
 
 def choose(
@@ -214,11 +216,15 @@ def summarise(layers: Mapping[str, xr.Dataset]) -> xr.Dataset:
     named: dict[Hashable, xr.DataArray] = {}
     for row, data in enumerate(layers.values()):
         dims_of_units = data.variables["status"].dims
+        status: dict[tuple[Hashable, ...], xr.DataArray] = {}
         for name in measured(data):
-            variable = data[name]
+            variable = data.variables[name]
             leading = [dim for dim in variable.dims if dim not in dims_of_units]
             named |= {dim: data[dim] for dim in leading if dim in data.coords}
-            for statistic, value in _statistics(variable, status_of(data, name), leading).items():
+            if variable.dims not in status:
+                status[variable.dims] = status_of(data, name)
+            found = _statistics(variable, status[variable.dims], leading)
+            for statistic, value in found.items():
                 key = f"{name}_{statistic}"
                 if key not in columns:
                     missing = np.zeros((), value.dtype) if value.dtype.kind == "i" else np.nan
@@ -237,7 +243,7 @@ def summarise(layers: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
 
 def _statistics(
-    variable: xr.DataArray, status: xr.DataArray, leading: list[Hashable]
+    variable: xr.Variable, status: xr.DataArray, leading: list[Hashable]
 ) -> dict[str, np.ndarray]:
     """Statistics of one variable over its units, each of the shape of the leading dims or ()."""
     values = variable.to_numpy().reshape(*(variable.sizes[dim] for dim in leading), -1)
@@ -292,7 +298,7 @@ def _quartiles(ordered: np.ndarray) -> np.ndarray:
     return np.asarray(low + (high - low) * (at % 1))
 
 
-def _column_attributes(variable: xr.DataArray, statistic: str) -> dict[str, str]:
+def _column_attributes(variable: xr.Variable, statistic: str) -> dict[str, str]:
     own = ("mean", "std", "median", "q25", "q75", "score")
     measured_in = variable.attrs["units"] if statistic in own else "1"
     return {
