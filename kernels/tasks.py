@@ -8,7 +8,9 @@ its address, through a `_runner` that finds in one place what the task takes.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numba
@@ -44,29 +46,52 @@ class Kernel:
     def __init__(self, function: Callable[..., int]):
         self._function = function
         self._compiled: dict[Any, Any] = {}
-        self._known: dict[Any, Any] = {}
+        self._known: dict[Any, int] = {}
 
-    def of(self, given: tuple[Any, ...]) -> Any:
-        """The task for arguments of these types, compiled at the first call or loaded."""
+    def of(self, given: tuple[Any, ...]) -> int:
+        """The address of the task for arguments of these types, compiled at first, or loaded."""
         kind = _kind(given)  # numba's own takes 60 microseconds
         if kind not in self._known:
-            of_numba = numba.typeof(given)
-            if of_numba not in self._compiled:
-                self._compiled[of_numba] = self._compile(of_numba)
-            self._known[kind] = self._compiled[of_numba]
+            with _no_collection():
+                self._known[kind] = self._compile(numba.typeof(given))
         return self._known[kind]
 
-    def _compile(self, given: Any) -> Any:
-        task = CFunc(self._function, ((types.int64, *given), types.int64), {}, ARITHMETIC)
-        customize = task._compiler._customize_flags
+    def _compile(self, given: Any) -> int:
+        if given not in self._compiled:
+            task = CFunc(self._function, ((types.int64, *given), types.int64), {}, ARITHMETIC)
+            customize = task._compiler._customize_flags
 
-        def apart(flags: Any) -> Any:
-            customize(flags).noalias = True  # as numba does in parallel loops; there is no option
-            return flags
+            def apart(flags: Any) -> Any:
+                customize(flags).noalias = True  # as in parallel loops; numba has no option
+                return flags
 
-        task._compiler._customize_flags = apart
-        keep(task, self._function).compile()
-        return task
+            task._compiler._customize_flags = apart
+            keep(task, self._function).compile()
+            _launch.compile((types.int64, types.int64, given))
+            self._compiled[given] = task
+        return int(self._compiled[given].address)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Of the time to compile, a sixth went into looking through torch's objects for garbage."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@cache
+def _start_threads() -> None:
+    """Start numba's threads, which sets OpenMP's number for all; torch keeps its own."""
+    of_torch = torch.get_num_threads()
+    with _no_collection():
+        numba.get_num_threads()
+        _run_all(0, 0, 0)
+    torch.set_num_threads(of_torch)
 
 
 def _kind(given: Any) -> Any:
@@ -154,21 +179,18 @@ def call(kernel: Kernel, tasks: int, x: Tensor, *rest: Any) -> None:
     Raises:
         MemoryError: A task had no room for its scratch; the state is good for nothing.
     """
-    of_torch = torch.get_num_threads()
-    before = numba.get_num_threads()  # the first such call launches numba's threads
-    most = min(of_torch, numba.config.NUMBA_NUM_THREADS)
+    _start_threads()
+    wanted = torch.get_num_threads() if x.numel() > _SMALL else 1
+    wanted, before = min(wanted, numba.config.NUMBA_NUM_THREADS), numba.get_num_threads()
     given = tuple(part.numpy() if isinstance(part, Tensor) else part for part in (x, *rest))
-    numba.set_num_threads(most if x.numel() > _SMALL else 1)
-    collects = gc.isenabled()
-    gc.disable()  # of the time to compile, a sixth went into looking through torch's objects
+    task = kernel.of(given)
+    if wanted != before:
+        numba.set_num_threads(wanted)
     try:
-        done = _launch(kernel.of(given).address, tasks, given)
+        done = _launch(task, tasks, given)
     finally:
-        if collects:
-            gc.enable()
-        numba.set_num_threads(before)
-        if torch.get_num_threads() != of_torch:  # the launch sets OpenMP's number for all
-            torch.set_num_threads(of_torch)
+        if wanted != before:
+            numba.set_num_threads(before)
     if done < tasks:
         raise MemoryError(
             f"{tasks - done} of {tasks} tasks of a kernel were not done, most likely for lack of "
@@ -181,7 +203,5 @@ def threading_layer() -> str:
 
     Numba decides when it launches its threads, so they are launched.
     """
-    of_torch = torch.get_num_threads()
-    numba.get_num_threads()
-    torch.set_num_threads(of_torch)
+    _start_threads()
     return str(numba.threading_layer())

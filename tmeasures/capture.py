@@ -348,8 +348,8 @@ class _Measurement(Run):
                 f"returned {tensor.dtype} of shape {tuple(tensor.shape)}",
                 f"{site.dtype} of shape {expected} for {self._n} inputs",
             )
-        # Detached: the model may have turned gradients on.
-        return tensor.detach().movedim(site.axis, 0)
+        values = tensor.detach()  # the model may have turned gradients on
+        return values.movedim(site.axis, 0) if site.axis else values
 
 
 def _model_advice(model: Any) -> str:

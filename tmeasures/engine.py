@@ -220,10 +220,10 @@ class Run:
                 return
             if values.dtype.itemsize == 2:  # widened once for all statistics
                 values = values.float()
-            reference = values if p.untransformed == "alone" else values[count:]
-            part = tile.holding(
-                torch.unflatten(values[:count], 0, shape), reference if len(reference) else None
-            )
+            reference = values if p.untransformed == "alone" else None
+            if len(values) > count:
+                reference, values = values[count:], values[:count]
+            part = tile.holding(torch.unflatten(values, 0, shape), reference)
             for statistic in statistics:
                 statistic.update(part)
 

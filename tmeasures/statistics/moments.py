@@ -46,12 +46,14 @@ class Moments(Statistic):
 
     def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
         at = slice(transformations.start, transformations.stop)
+        whole = self.setup.whole_rows
+        shift, sums = (self.shift, self.sums) if whole else (self.shift[at], self.sums[at])
         if self.n == 0:
-            self.shift[at] = x[:, 0].transpose(0, 1).flatten(1)
+            shift[:] = x[:, 0].transpose(0, 1).flatten(1)
         self.backend.fused(
             x,
-            self.shift[at],
-            self.sums[at],
+            shift,
+            sums,
             self.squares,
             self.paired,
             self.rows,
