@@ -101,7 +101,7 @@ def status_over(status: xr.DataArray, space: Sequence[Hashable]) -> xr.DataArray
     for bit in (TV_BELOW_ROUNDING, SV_BELOW_ROUNDING):
         reduced += ((((bits & bit) != 0) | dead).all(axes) & ~all_dead) * bit
     first = status.isel(dict.fromkeys(space, 0), drop=True)
-    return first.copy(data=np.asarray(reduced, np.uint8))
+    return first.copy(deep=False, data=np.asarray(reduced, np.uint8))
 
 
 def choose(
