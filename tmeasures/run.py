@@ -129,8 +129,8 @@ def measure(
     Note:
         Cost: a forward pass for each sample and transformation (more than one where the plan says
         so), and on two CPU cores about 0.3 ns for each activation; all measures of invariance
-        together take 1.4 to 1.8 times the bare forward pass, with those of same-equivariance 2.6 to
-        3.5 times.
+        together take 1.5 to 1.9 times the bare forward pass, with those of same-equivariance 2.6 to
+        3.3 times.
         State, float32 networks: 12 bytes for each activation and transformation, and 28 more, for
         variances; each measure's page says what it adds.
 
