@@ -29,8 +29,8 @@ _SOURCES = hashlib.sha256(
 
 _told = False
 
-# For what a kernel calls: compiled with it. As kernels, each with a wrapper for Python and files of
-# its own, they took a tenth longer.
+# For what a kernel calls: with no wrapper for Python and no files of its own, which took a tenth
+# longer.
 inner = partial(njit, no_cpython_wrapper=True, **_FLAGS)
 
 

@@ -40,6 +40,13 @@ def place(b, width, size):
 
 
 @inner()
+def copy(x, to):
+    """Copy units; assigning arrays takes 2.5 seconds to compile, for a message of errors."""
+    for u in range(x.size):
+        to[u] = x[u]
+
+
+@inner()
 def join(first, total, within, f, e, ee, seen, t):
     """Join t values (the first, sum and squares about it) to a row's ``seen`` earlier ones."""
     of_t = 1.0 / t

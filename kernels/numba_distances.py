@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from tmeasures.kernels.compile import inner
-from tmeasures.kernels.numba_blocks import blocks, place
+from tmeasures.kernels.numba_blocks import blocks, copy, place
 from tmeasures.kernels.tasks import DONE, Kernel, call
 
 # 32 rows of float32 take 32 KB of scratch, and each row of a tile is read in runs of 1 KB. 128 and
@@ -137,16 +137,10 @@ def _add_pairs(v, c, network, lanes, total):
 
 
 @inner()
-def _copy(x, to):
-    for u in range(x.size):
-        to[u] = x[u]
-
-
-@inner()
 def _add_rows(x, lo, hi, v, network, total):
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            _copy(x[i, j, lo:hi], _row(v, j))
+            copy(x[i, j, lo:hi], _row(v, j))
         _add_pairs(v, x.shape[1], network, _lanes(hi - lo), total)
 
 
@@ -154,7 +148,7 @@ def _add_rows(x, lo, hi, v, network, total):
 def _add_columns(x, lo, hi, v, network, total):
     for j in range(x.shape[1]):
         for i in range(x.shape[0]):
-            _copy(x[i, j, lo:hi], _row(v, i))
+            copy(x[i, j, lo:hi], _row(v, i))
         _add_pairs(v, x.shape[0], network, _lanes(hi - lo), total)
 
 

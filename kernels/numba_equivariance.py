@@ -178,10 +178,8 @@ def _moved(k, x, strides, sizes, index, weight, first, out):
     t, taps, size = index.shape
     c, i, step, total = k % channels, k // channels, strides[3], np.empty(size)
     for j in range(t):
-        at, moved = (
-            c * strides[0] + i * strides[1] + min(j, columns - 1) * strides[2],
-            out[i, first + j, c],
-        )
+        at = c * strides[0] + i * strides[1] + min(j, columns - 1) * strides[2]
+        moved = out[i, first + j, c]
         total[:] = 0
         for tap in range(taps):
             places, weights = index[j, tap], weight[j, tap]

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from tmeasures.kernels.compile import inner
-from tmeasures.kernels.numba_blocks import blocks, place
+from tmeasures.kernels.numba_blocks import blocks, copy, place
 from tmeasures.kernels.tasks import DONE, Kernel, call
 
 # A block's counts and limits stay in the L1 cache beside four rows of a tile, and each row is read
@@ -49,25 +49,18 @@ def _keep(x, sign, heap, smallest):
             _replace_least(heap, u, v)
 
 
-@inner()
-def _copy(x, to):
-    # One array assigned to another takes two seconds to compile, for its message of errors.
-    for u in range(x.size):
-        to[u] = x[u]
-
-
 @Kernel
 def _keep_largest(b, x, sign, kept, smallest):
     _, s, t, width = x.shape
     o, lo, hi, a, z = place(b, width, HEAPS)
     heap = np.empty((kept.shape[0], hi - lo), x.dtype)
     for k in range(kept.shape[0]):
-        _copy(kept[k, a:z], heap[k])
+        copy(kept[k, a:z], heap[k])
     for i in range(s):
         for j in range(t):
             _keep(x[o, i, j, lo:hi], x.dtype.type(sign), heap, smallest[a:z])
     for k in range(kept.shape[0]):
-        _copy(heap[k], kept[k, a:z])
+        copy(heap[k], kept[k, a:z])
     return DONE
 
 

@@ -88,9 +88,7 @@ def _no_collection() -> Iterator[None]:
 def _start_threads() -> None:
     """Start numba's threads, which sets OpenMP's number for all; torch keeps its own."""
     of_torch = torch.get_num_threads()
-    with _no_collection():
-        numba.get_num_threads()
-        _run_all(0, 0, 0)
+    numba.get_num_threads()
     torch.set_num_threads(of_torch)
 
 
