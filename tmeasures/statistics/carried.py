@@ -113,18 +113,18 @@ class Carried(Statistic):
         x, t = actions.maps(x), len(transformations)
         outputs = reference.unsqueeze(1).expand(-1, t, *reference.shape[1:])
         moved = actions.moved_forth(outputs, transformations)
-        # Where tables say it all, one call reads the untransformed maps through them.
-        for columns in [slice(0, t)] if moved is outputs else (slice(k, k + 1) for k in range(t)):
-            self.backend.carried(
-                x[:, :, columns],
-                actions.maps(moved[:, columns][:, :1])[:, :, 0],
-                table.index[columns],
-                table.weight[columns],
-                valid[columns],
-                self.totals,
-            )
+        if moved is outputs:  # tables say it all: untransformed maps are read through them
+            self._add(x, outputs, table.index, table.weight, valid)
+        else:
+            for at in (slice(k, k + 1) for k in range(t)):
+                part = table.index[at], table.weight[at], valid[at]
+                self._add(x[:, :, at], moved[:, at], *part)
         if transformations.stop == self.setup.m:
             self.n += len(samples)
+
+    def _add(self, x: Tensor, moved: Tensor, index: Tensor, weight: Tensor, valid: Tensor) -> None:
+        reference = self.actions.maps(moved[:, :1])[:, :, 0]
+        self.backend.carried(x, reference, index, weight, valid, self.totals)
 
     def merge(self, other: Self) -> None:
         """Add other rows of the matrix; both have closed theirs."""
