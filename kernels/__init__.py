@@ -124,7 +124,7 @@ class Backend(Protocol):
         """Fold feature maps into sums of their distances, all rows of the tile being one block.
 
         Args:
-            x: ``(channel, s, t, value)`` with any strides, of any type.
+            x: ``(channel, s, t, value)`` with any strides, of any floating type.
             metric: ``"euclidean"``, ``"manhattan"`` or ``"cosine"``, which is half the squared
                 euclidean distance of maps of unit norm; 0 for two zero maps, 1 for one.
             unit_norm: Whether each map is divided by its norm first; a zero map stays zero.
@@ -196,7 +196,7 @@ class Backend(Protocol):
         """Fold feature maps, each moved back by its transformation, into what rows give, one read.
 
         Args:
-            x: ``(channel, s, t, value)`` with any strides, of any type.
+            x: ``(channel, s, t, value)`` with any strides, of any floating type.
             index: ``(t, taps, value)`` int32, 1 tap or 4: where a moved map is read.
             weight: ``(t, taps, value)``: the moved map is
                 ``w[c, i, j, l] = sum_k weight[j, k, l] x[c, i, j, index[j, k, l]]``.
@@ -241,8 +241,8 @@ class Backend(Protocol):
         """Move feature maps.
 
         Args:
-            x: ``(channel, s, t, value)`` with any strides, of any type; or ``(channel, s, 1,
-                value)``: one map for all columns.
+            x: ``(channel, s, t, value)`` with any strides, of any floating type; or ``(channel, s,
+                1, value)``: one map for all columns.
             index: As in `returned`.
             weight: As in `returned`.
             first: The first column of what is written.

@@ -1,4 +1,4 @@
-"""How the numba kernels are compiled and kept: all flags are here.
+"""How the numba kernels are compiled and kept: the flags of their arithmetic are here.
 
 ``contract`` lets a multiplication and an addition become one fused operation. ``reassoc`` is not
 allowed: it may turn a sum of equal differences into something other than exactly zero.
@@ -60,9 +60,12 @@ class _Cache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except OSError as error:
             return _tell(error)
+        # Of two processes that save at once, one may take the other's file for its own.
+        wanted = tuple(getattr(sig, "args", sig))
+        return found if found is None or tuple(found.signature.args) == wanted else None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:

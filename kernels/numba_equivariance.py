@@ -91,7 +91,7 @@ def _bring_maps(x, starts, used, beside, strides, first, maps, size, to):
 
 @Kernel
 def _returned(
-    w, x, strides, table, other, order, bounds, sizes, flags, kept, open_rows, seen, tasks, places,
+    w, x, strides, table, other, order, bounds, sizes, flags, kept, open_rows, seen, shares, places,
     parts, workers, found,
 ):  # fmt: skip
     """Fold some shares of the work: the squares of each part, the distances of each lane."""
@@ -101,15 +101,15 @@ def _returned(
     brought = np.empty(p * size * LANES, x.dtype), np.empty((1 - same) * q * size * LANES, x.dtype)
     starts, to, most = np.zeros(LANES, np.int64), np.empty(LANES), scratch[3].shape[1]
     norms = np.empty((2, 3, most))
-    for k in range(len(tasks) * w // workers, len(tasks) * (w + 1) // workers):
-        deep = tasks[k, 4]
-        for row in range(tasks[k, 2], tasks[k, 3], deep):
+    for k in range(len(shares) * w // workers, len(shares) * (w + 1) // workers):
+        deep = shares[k, 4]
+        for row in range(shares[k, 2], shares[k, 3], deep):
             if not alike:
                 scratch[4][:] = 0
             channel, wide, used = 0, 1, 0
-            for part in range(tasks[k, 0], tasks[k, 1]):
+            for part in range(shares[k, 0], shares[k, 1]):
                 channel, wide = places[part, 0], places[part, 1]
-                used = wide * min(deep, tasks[k, 3] - row)
+                used = wide * min(deep, shares[k, 3] - row)
                 beside = wide == LANES and strides[0] == 1
                 find_lanes(channel, wide, row, used, strides, starts)
                 _bring_maps(x, starts, used, beside, strides, first, p, size, brought[0])
@@ -136,7 +136,7 @@ def _returned(
 
 @Kernel
 def _carried(
-    w, x, strides, reference, of_samples, table, mask, sizes, tasks, places, workers, found
+    w, x, strides, reference, of_samples, table, mask, sizes, shares, places, workers, found
 ):  # fmt: skip
     """Find the norms of the gaps and of the moved maps, each lane's summed over its maps."""
     t, size, taps = sizes
@@ -145,10 +145,10 @@ def _carried(
     values, gap = np.zeros(sides * PIECE * _ROW, x.dtype), SIDE * starts.size
     moved, gaps, norms = np.empty(values.size), np.empty(sides * _ROW), np.empty(sides * _ROW)
     unused = np.empty(PIECE * LANES), np.zeros(sides * _ROW)
-    for k in range(len(tasks) * w // workers, len(tasks) * (w + 1) // workers):
-        channel, wide, deep = places[tasks[k, 0], 0], places[tasks[k, 0], 1], tasks[k, 4]
-        for row in range(tasks[k, 2], tasks[k, 3], deep):
-            used = wide * min(deep, tasks[k, 3] - row)
+    for k in range(len(shares) * w // workers, len(shares) * (w + 1) // workers):
+        channel, wide, deep = places[shares[k, 0], 0], places[shares[k, 0], 1], shares[k, 4]
+        for row in range(shares[k, 2], shares[k, 3], deep):
+            used = wide * min(deep, shares[k, 3] - row)
             beside = wide == LANES and of_samples[0] == 1
             find_lanes(channel, wide, row, used, of_samples, starts)
             _bring_maps(reference, starts, used, beside, of_samples, 0, 1, size, brought)
@@ -230,14 +230,14 @@ def _read(index: Tensor, weight: Tensor, valid: Tensor, apart: int) -> tuple[Ten
 
 
 @lru_cache(maxsize=256)
-def _tasks(channels: int, s: int, together: bool, most: int) -> tuple[Tensor, Tensor]:
+def _shares(channels: int, s: int, together: bool, most: int) -> tuple[Tensor, Tensor]:
     """Shares of the work, and their parts.
 
     A share: its first part and the one after its last, its samples likewise, and how many of these
     are side by side. A part: its first channel, how many, and the part that adds up its channels'.
     """
     parts = [(c, min(LANES, channels - c)) for c in range(0, channels, LANES)]
-    tasks: list[tuple[int, ...]] = []
+    shares: list[tuple[int, ...]] = []
     places: list[tuple[int, ...]] = []
     for group in [parts] if together else [[part] for part in parts]:
         deep = 1 if together else LANES // group[0][1]
@@ -245,9 +245,9 @@ def _tasks(channels: int, s: int, together: bool, most: int) -> tuple[Tensor, Te
         cuts = min(sets, -(-most // len(parts)))
         for k in range(cuts):
             begin, end = sets * k // cuts * deep, min(s, sets * (k + 1) // cuts * deep)
-            tasks.append((len(places), len(places) + len(group), begin, end, deep))
+            shares.append((len(places), len(places) + len(group), begin, end, deep))
             places += [(*part, first + i) for i, part in enumerate(group)]
-    return torch.tensor(tasks), torch.tensor(places)
+    return torch.tensor(shares), torch.tensor(places)
 
 
 def _flat(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -279,8 +279,8 @@ def returned(
     if squares.numel() and not len(open_rows) and deep < t:
         open_rows = squares.new_zeros(s, 2, channels, size)
     pairs, layer = distances.numel() > 0, distances.numel() == 1 < channels
-    tasks, places = _tasks(channels, s, layer, PARTS)
-    workers, rows = min(torch.get_num_threads(), len(tasks)), open_rows.view(-1)
+    shares, places = _shares(channels, s, layer, PARTS)
+    workers, rows = min(torch.get_num_threads(), len(shares)), open_rows.view(-1)
     for first in range(0, t, deep):
         p, closing = min(deep, t - first), last and first + deep >= t
         of_first = valid[first : first + p]
@@ -302,7 +302,7 @@ def returned(
             flags = same, fold, pairs, closing, unit_norm, layer
             call(
                 _returned, workers, flat, strides, table, other, order, bounds, sizes, flags, kept,
-                rows, seen, tasks, places, parts, workers, found,
+                rows, seen, shares, places, parts, workers, found,
             )  # fmt: skip
             if parts.shape[1]:
                 cast(Any, merge)(places.numpy(), parts, squares.numpy())
@@ -323,14 +323,14 @@ def carried(
 ) -> None:
     """See `tmeasures.kernels.Backend.carried`."""
     channels, s, t, size = x.shape
-    tasks, places = _tasks(channels, s, False, PARTS)
+    shares, places = _shares(channels, s, False, PARTS)
     (flat, strides), (samples, of_samples) = _flat(x), _flat(reference.unsqueeze(2))
     table = _read(index, weight, torch.ones_like(valid), 0)[2]
     mask = torch.nn.functional.pad(valid.T, (0, -t % SIDE)).reshape(-1)
-    workers, found = min(torch.get_num_threads(), len(tasks)), totals.new_zeros(2, channels, s)
+    workers, found = min(torch.get_num_threads(), len(shares)), totals.new_zeros(2, channels, s)
     sizes = t, size, index.shape[1]
     call(
-        _carried, workers, flat, strides, samples, of_samples, table, mask, sizes, tasks, places,
+        _carried, workers, flat, strides, samples, of_samples, table, mask, sizes, shares, places,
         workers, found,
     )  # fmt: skip
     totals += found.cumsum(2)[..., -1]

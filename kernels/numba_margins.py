@@ -147,7 +147,8 @@ def _columns(b, x, shift, sums, squares, largest, size):
     for j in range(t):
         k, c, q = shift[j, a:z], sums[j, a:z], squares[j, a:z]
         for i in range(0, s, 4):
-            # The shift stands in where there is no row: it differs from itself by 0.
+            # The shift stands in where there is no row: it differs from itself by 0, and is an
+            # activation that was seen.
             x1 = x[o, i + 1, j, lo:hi] if i + 1 < s else k
             x2 = x[o, i + 2, j, lo:hi] if i + 2 < s else k
             x3 = x[o, i + 3, j, lo:hi] if i + 3 < s else k

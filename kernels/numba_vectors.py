@@ -31,7 +31,7 @@ _LANES = ir.VectorType(ir.DoubleType(), WIDTH)
 QUAD = 4
 """Neighbours of a lane that are copied at once."""
 
-# Mypy would count the typing context among the unpack of calls.
+# Mypy would count the typing context among the arguments of calls.
 _instructions: Any = intrinsic
 
 

@@ -74,7 +74,7 @@ class Kernel:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Of the time to compile, a sixth went into looking through torch's objects for garbage."""
+    """Stop the process's collector: looking through torch's objects was a sixth of compiling."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -113,7 +113,7 @@ def _borrow(context: Any, builder: Any, kind: Any, found: Any) -> Any:
 
 @_instructions
 def _address(typing, state):
-    """Where a copy of an address of a task and of what it takes is, while its function runs."""
+    """Put a task's address and what it takes on the stack; the place is good in the caller."""
 
     def generate(context, builder, sig, args):
         found = _borrow(context, builder, state, args[0])
@@ -124,7 +124,7 @@ def _address(typing, state):
 
 @_instructions
 def _runner(typing, state):
-    """The address of a function of a number, which runs a task, and of such a copy."""
+    """The address of a function of a task's number and of such a place, which runs the task."""
 
     def generate(context, builder, sig, args):
         takes = [_NUMBER, *map(context.get_value_type, state[1])]
@@ -170,12 +170,13 @@ def call(kernel: Kernel, tasks: int, x: Tensor, *rest: Any) -> None:
     Args:
         kernel: The kernel.
         tasks: How many: they get the numbers from 0 on.
-        x: The tile, the first of what a task takes after its number.
+        x: The first of what a task takes after its number, the largest.
         rest: The others: tensors, numbers, None, tuples of such and of arrays. No two overlap, if a
             task writes to one of them.
 
     Raises:
-        MemoryError: A task had no room for its scratch; the state is good for nothing.
+        MemoryError: A task had no room for its scratch: the state is good for nothing, and what the
+            task had taken until then is not given back.
     """
     _start_threads()
     wanted = torch.get_num_threads() if x.numel() > _SMALL else 1
@@ -191,8 +192,8 @@ def call(kernel: Kernel, tasks: int, x: Tensor, *rest: Any) -> None:
             numba.set_num_threads(before)
     if done < tasks:
         raise MemoryError(
-            f"{tasks - done} of {tasks} tasks of a kernel were not done, most likely for lack of "
-            "memory: take a smaller batch_size, or fewer layers"
+            f"{tasks - done} of {tasks} tasks of a kernel were not done, for the reason printed "
+            "above, most likely lack of memory; take a smaller batch_size, or fewer layers"
         )
 
 

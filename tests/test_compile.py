@@ -84,6 +84,27 @@ def test_tasks_are_loaded_until_an_inner_file_changes(small):
     assert filled(small(adds=5)) == ([5, 6, 7], 0)
 
 
+def test_files_that_two_processes_exchanged_are_not_run(small, folder):
+    def kinds(outer):
+        call, found = sys.modules["small.tasks"].call, []
+        for dtype in (torch.float32, torch.float64):
+            x = torch.arange(4, dtype=dtype)
+            to = torch.zeros_like(x)
+            call(outer.fill, 4, x, to)
+            found.append(to.tolist())
+        return found, sum(task.cache_hits for task in outer.fill._compiled.values())
+
+    right = [[1, 2, 3, 4]] * 2
+    assert kinds(small()) == (right, 0)
+    assert kinds(small()) == (right, 2)
+    for name in ("fill", "_launch"):
+        one, other = (folder / "cache").rglob(f"*.{name}-*.nbc")
+        text = one.read_bytes()
+        one.write_bytes(other.read_bytes())
+        other.write_bytes(text)
+    assert kinds(small()) == (right, 0)
+
+
 def told(caplog):
     return [r.getMessage() for r in caplog.records if r.name == "tmeasures"]
 
