@@ -1,7 +1,7 @@
 """Kernels on threads: a task is compiled once, and one loop runs those of all kernels.
 
 Numba compiles the body of a parallel loop five times over, in the wrappers that it puts around it:
-half a minute for all kernels, where tasks take 17 s. A task is compiled for C; the loop calls it by
+half a minute for all kernels, where tasks take 18 s. A task is compiled for C; the loop calls it by
 its address, through a `_runner` that finds in one place what the task takes.
 """
 

@@ -46,7 +46,7 @@ class Moments(Statistic):
 
     def _fold(self, x: Tensor, samples: range, transformations: range) -> None:
         at = slice(transformations.start, transformations.stop)
-        whole = self.setup.whole_rows
+        whole = self.setup.whole_rows  # the usual: two slices less for each layer of each tile
         shift, sums = (self.shift, self.sums) if whole else (self.shift[at], self.sums[at])
         if self.n == 0:
             shift[:] = x[:, 0].transpose(0, 1).flatten(1)
